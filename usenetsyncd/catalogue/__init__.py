@@ -1,0 +1,1 @@
+"""The catalogue: tables, migrations, one writer, readers, queue."""

@@ -1,0 +1,1 @@
+"""The two commands: usenetsyncd and usyncctl."""

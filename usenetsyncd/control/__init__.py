@@ -1,0 +1,1 @@
+"""The control channel: the API, its Unix socket listener, and the client."""

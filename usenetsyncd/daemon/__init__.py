@@ -1,0 +1,1 @@
+"""The daemon: assembled in one place, supervised, reloaded."""

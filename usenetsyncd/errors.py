@@ -1,0 +1,248 @@
+"""The tree of errors. A class answers "what now?" with a verdict, and has a stable exit code."""
+
+from enum import IntEnum, StrEnum
+
+
+class Verdict(StrEnum):
+    """What the caller should do about an error."""
+
+    RETRY = "retry"  # the same thing again, after the back-off
+    ELSEWHERE = "elsewhere"  # another server, copy or generation
+    REPLAN = "replan"  # the source changed: plan anew
+    GIVE_UP = "give_up"  # this item cannot succeed; record it and go on
+    PERSON = "person"  # somebody must act (password, disk, configuration)
+    STOP = "stop"  # the process must not go on
+
+
+class ExitCode(IntEnum):
+    """Exit codes of both commands; part of the interface."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    ATTENTION = 3
+    UNREACHABLE = 4
+    NOT_FOUND = 5
+    NOT_PERMITTED = 77
+    CONFIGURATION = 78
+    INTERRUPTED = 130
+
+
+class UsenetSyncError(Exception):
+    """Base of every error that is expected to happen. Its text is a sentence for a person."""
+
+    verdict: Verdict = Verdict.GIVE_UP
+    exit_code: ExitCode = ExitCode.FAILED
+
+    @property
+    def code(self) -> str:
+        """A stable snake_case name for programs, such as ``newer_format``."""
+        name = type(self).__name__
+        return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+class UsageError(UsenetSyncError):
+    """The request itself makes no sense."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NotFound(UsenetSyncError):
+    """The thing named does not exist."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+
+class NotPermitted(UsenetSyncError):
+    """The caller may not do this."""
+
+    exit_code = ExitCode.NOT_PERMITTED
+
+
+class ConfigurationError(UsenetSyncError):
+    """The configuration cannot be used."""
+
+    verdict = Verdict.PERSON
+    exit_code = ExitCode.CONFIGURATION
+
+
+class DaemonUnreachable(UsenetSyncError):
+    """No daemon answers on the control socket."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class AlreadyRunning(UsenetSyncError):
+    """Another daemon holds the lock of this data directory."""
+
+    verdict = Verdict.STOP
+
+
+class Cancelled(UsenetSyncError):
+    """The job was cancelled, or the daemon is stopping."""
+
+
+# -- bytes that came from outside ------------------------------------------------------------
+
+
+class FormatError(UsenetSyncError):
+    """Bytes from outside do not have the promised form. Never trust the rest of them."""
+
+    verdict = Verdict.ELSEWHERE
+
+
+class NewerFormat(FormatError):
+    """Made by a newer version of UsenetSync; this one cannot read it."""
+
+    verdict = Verdict.PERSON
+
+
+class LimitExceeded(FormatError):
+    """A length, count, ratio or depth read from outside is beyond its documented limit."""
+
+
+class SealBroken(FormatError):
+    """An article does not open: altered, cut, another key or another address."""
+
+
+class ContentMismatch(FormatError):
+    """An article opened, but its content is not what its name says."""
+
+
+class BadSignature(FormatError):
+    """A head or envelope is not signed by the folder's key."""
+
+
+class BadAccessString(FormatError):
+    """An access string is mistyped or not one of ours."""
+
+    verdict = Verdict.PERSON
+    exit_code = ExitCode.USAGE
+
+
+class UnsafePath(FormatError):
+    """An index names a path that must not be created."""
+
+    verdict = Verdict.GIVE_UP
+
+
+# -- history -----------------------------------------------------------------------------
+
+
+class HistoryError(UsenetSyncError):
+    """The chain of heads contradicts what was seen before."""
+
+    verdict = Verdict.PERSON
+
+
+class Rollback(HistoryError):
+    """The newest head offered is older than one already verified."""
+
+
+class Fork(HistoryError):
+    """Two different heads carry the same version number."""
+
+
+class NothingPublished(NotFound):
+    """No server has an envelope or a head for this access string."""
+
+
+# -- news servers ----------------------------------------------------------------------
+
+
+class NewsError(UsenetSyncError):
+    """Something about a news server."""
+
+    verdict = Verdict.RETRY
+
+
+class ConnectFailed(NewsError):
+    """No connection to the server."""
+
+
+class ConnectionLost(NewsError):
+    """The connection ended or fell out of step; what was under way is unknown."""
+
+
+class TlsFailed(NewsError):
+    """The server's certificate or handshake is not acceptable."""
+
+    verdict = Verdict.PERSON
+
+
+class LoginRefused(NewsError):
+    """The server refuses the account."""
+
+    verdict = Verdict.PERSON
+
+
+class TooManyConnections(NewsError):
+    """The account has no connection left."""
+
+
+class PostRefused(NewsError):
+    """The server refused this article."""
+
+
+class PostDoubtful(NewsError):
+    """The article was sent but no answer came: it may or may not be there."""
+
+
+class ArticleMissing(NewsError):
+    """The server says that it has no such article."""
+
+    verdict = Verdict.ELSEWHERE
+
+
+class NoServer(NewsError):
+    """No configured server can do this now."""
+
+
+# -- folders ---------------------------------------------------------------------------
+
+
+class FolderError(UsenetSyncError):
+    """Something about a file or folder on this machine."""
+
+
+class RootMissing(FolderError):
+    """The root of a folder vanished or is suddenly empty."""
+
+    verdict = Verdict.PERSON
+
+
+class FileChanged(FolderError):
+    """A file changed while it was read; nothing of that reading may be used."""
+
+    verdict = Verdict.REPLAN
+
+
+class FileUnreadable(FolderError):
+    """A file cannot be opened or read."""
+
+
+class TargetExists(FolderError):
+    """A different file already stands where one was to be restored."""
+
+
+# -- the catalogue ---------------------------------------------------------------------
+
+
+class CatalogueError(UsenetSyncError):
+    """Something about the catalogue."""
+
+    verdict = Verdict.STOP
+
+
+class NewerCatalogue(CatalogueError):
+    """The catalogue was written by a newer version of UsenetSync."""
+
+
+class CatalogueDamaged(CatalogueError):
+    """The catalogue fails its integrity check."""
+
+
+class DiskFull(UsenetSyncError):
+    """No room left where something must be written."""
+
+    verdict = Verdict.PERSON

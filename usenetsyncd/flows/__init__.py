@@ -1,0 +1,1 @@
+"""The verbs, each told from top to bottom."""

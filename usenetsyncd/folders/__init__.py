@@ -1,0 +1,1 @@
+"""Real folders: watch, settle, ignore, scan, read, place."""

@@ -1,0 +1,1 @@
+"""The embedded news server, for trying and for tests; loopback only."""

@@ -1,0 +1,1 @@
+"""News servers: connection, pool, reply table, many servers as one."""

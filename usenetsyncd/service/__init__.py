@@ -1,0 +1,1 @@
+"""Being a service: readiness, watchdog, lock file."""

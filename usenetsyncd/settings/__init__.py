@@ -1,0 +1,1 @@
+"""Configuration: schema, layers with origins, difference between two settings."""

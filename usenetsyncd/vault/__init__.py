@@ -1,0 +1,1 @@
+"""Key material and credentials at rest."""
