@@ -1,0 +1,101 @@
+"""Ignore rules in gitignore syntax (parsed by pathspec), on paths as bytes."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pathspec.patterns.gitignore.base import GitIgnorePatternError
+from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
+
+from usenetsyncd.folders.root import FolderRoot
+from usenetsyncd.model import RelativePath
+
+RULES_FILE = RelativePath(b".usyncignore")
+RULES_FILE_LIMIT_BYTES = 1 << 20
+
+# Marks a match of a parent directory; pathspec names it, and a name may stand only once in a regex.
+_DIRECTORY_MARK = b"(?P<ps_d>"
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoreRules:
+    """Compiled rules; false when there are none, so that a scan can leave the question out.
+
+    problems: one sentence for each line that is not a pattern (it is left out); for ``folder errors``.
+    """
+
+    problems: tuple[str, ...] = ()
+    _any: re.Pattern[bytes] | None = field(default=None, repr=False)
+    # (regex, ignores), last line first; empty when no line begins with "!": _any decides alone then.
+    _ordered: tuple[tuple[re.Pattern[bytes], bool], ...] = field(default=(), repr=False)
+
+    def __bool__(self) -> bool:
+        return self._any is not None
+
+    def matches(self, path: RelativePath, is_dir: bool) -> bool:
+        """Whether ``path`` itself is ignored; its parents are taken as looked at and not ignored."""
+        if self._any is None:
+            return False
+        shown = path + b"/" if is_dir else path
+        if self._any.fullmatch(shown) is None:
+            return False
+        for regex, ignores in self._ordered:
+            if regex.fullmatch(shown) is not None:
+                return ignores
+        return True
+
+    def covers(self, path: RelativePath, is_dir: bool) -> bool:
+        """Whether ``path`` or any directory above it is ignored (git never looks below an ignored one)."""
+        if self._any is None:
+            return False
+        at = path.find(b"/")
+        while at >= 0:
+            if self.matches(RelativePath(path[:at]), True):
+                return True
+            at = path.find(b"/", at + 1)
+        return bool(path) and self.matches(path, is_dir)
+
+
+NO_RULES = IgnoreRules()
+
+
+def compile_rules(*lists: Iterable[str | bytes]) -> IgnoreRules:
+    """Rules from lists of gitignore lines, later lists overruling earlier ones (global, folder, own file)."""
+    problems: list[str] = []
+    regexes: list[tuple[bytes, bool]] = []
+    for line in (line for lines in lists for line in lines):
+        raw = os.fsencode(line) if isinstance(line, str) else line
+        try:
+            pattern = GitIgnoreSpecPattern(raw)
+        except GitIgnorePatternError:
+            problems.append(f"{os.fsdecode(raw)!r} is not a pattern")
+            continue
+        if pattern.include is not None and pattern.regex is not None:
+            source = pattern.regex.pattern
+            regexes.append((source.replace(_DIRECTORY_MARK, b"(?:"), pattern.include))
+    if not any(ignores for _, ignores in regexes):
+        return IgnoreRules(tuple(problems))
+    # fullmatch and DOTALL: a newline is a byte of a name like any other.
+    at_all = re.compile(b"|".join(b"(?:%b)" % source for source, ignores in regexes if ignores), re.DOTALL)
+    if all(ignores for _, ignores in regexes):
+        return IgnoreRules(tuple(problems), at_all)
+    ordered = tuple((re.compile(source, re.DOTALL), ignores) for source, ignores in reversed(regexes))
+    return IgnoreRules(tuple(problems), at_all, ordered)
+
+
+def load_rules(root: FolderRoot, *lists: Iterable[str | bytes]) -> IgnoreRules:
+    """Rules of a folder: the lists given, then the lines of ``.usyncignore`` in its root.
+
+    Only the root's file counts, not one in a subdirectory. Raises OSError when it cannot be read: a folder
+    must not be published with half its rules.
+    """
+    try:
+        fd = root.open_below(RULES_FILE, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        return compile_rules(*lists)
+    with open(fd, "rb") as opened:
+        content = opened.read(RULES_FILE_LIMIT_BYTES + 1)
+    if len(content) > RULES_FILE_LIMIT_BYTES:
+        raise OSError(f"{os.fsdecode(RULES_FILE)} is over {RULES_FILE_LIMIT_BYTES} bytes")
+    return compile_rules(*lists, content.splitlines())
