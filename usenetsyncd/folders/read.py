@@ -10,7 +10,7 @@ from typing import Self
 
 from usenetsyncd.errors import FileChanged, FileUnreadable
 from usenetsyncd.folders.root import FolderRoot
-from usenetsyncd.folders.statkey import StatKey, is_racy, reading_problem
+from usenetsyncd.folders.statkey import FileKey, is_racy, key_of, reading_problem
 from usenetsyncd.model import SEGMENT_SIZE_BYTES, RelativePath
 
 SMALL_LIMIT_BYTES = 50_000
@@ -41,7 +41,7 @@ class OpenFile:
         self.fd = fd
         self._path = path
         self.status = status
-        self.key = StatKey.of(status)
+        self.key = key_of(status)
         self.racy = is_racy(self.key.mtime_ns, self.key.ctime_ns, opened_at_ns)
 
     def __enter__(self) -> Self:
@@ -82,7 +82,7 @@ class OpenFile:
 
     def check_unchanged(self) -> None:
         """Raises FileChanged when the file was written since it was opened."""
-        if StatKey.of(os.fstat(self.fd)) != self.key:
+        if not self.key.fits(os.fstat(self.fd)):
             raise _changed(self._path)
 
     def _fill(self, into: memoryview, offset: int) -> int:
@@ -98,7 +98,7 @@ class OpenFile:
         return filled
 
 
-def open_file(root: FolderRoot, path: RelativePath, expected: StatKey | None = None) -> OpenFile:
+def open_file(root: FolderRoot, path: RelativePath, expected: FileKey | None = None) -> OpenFile:
     """Open a regular file for reading.
 
     expected: the key under which it was listed or planned. Raises FileChanged when the file has another
@@ -116,7 +116,7 @@ def open_file(root: FolderRoot, path: RelativePath, expected: StatKey | None = N
     try:
         status = os.fstat(fd)
         opened = OpenFile(fd, path, opened_at_ns, status)
-        if not stat.S_ISREG(status.st_mode) or (expected is not None and opened.key != expected):
+        if not stat.S_ISREG(status.st_mode) or (expected is not None and not expected.fits(status)):
             raise _changed(path)
     except BaseException:
         os.close(fd)
@@ -125,23 +125,17 @@ def open_file(root: FolderRoot, path: RelativePath, expected: StatKey | None = N
 
 
 def read_range(
-    root: FolderRoot,
-    path: RelativePath,
-    offset: int,
-    length: int,
-    expected: StatKey,
-    into: bytearray | memoryview,
+    root: FolderRoot, path: RelativePath, offset: int, expected: FileKey, into: bytearray | memoryview
 ) -> int:
-    """Read one extent again, to post it or to repair it. Returns ``length``.
+    """Fill ``into`` from one extent of a file, to post it or to repair it. Returns its length.
 
-    into: at least ``length`` long. Raises FileChanged when the file is not the one with ``expected``,
-    before or after; FileUnreadable.
+    Raises FileChanged when the file is not the one with ``expected``, before or after; FileUnreadable.
     """
     with open_file(root, path, expected) as opened:
-        return opened.range(offset, memoryview(into)[:length])
+        return opened.range(offset, memoryview(into))
 
 
-def read_small(directory: int, name: bytes, expected: StatKey) -> bytes:
+def read_small(directory: int, name: bytes, expected: FileKey) -> bytes:
     """The content of a file listed a moment ago, in four calls: open, read, fstat, close.
 
     directory: from ``FolderRoot.open_directory``. expected: the listed key; the key after reading being the
@@ -161,18 +155,12 @@ def read_small(directory: int, name: bytes, expected: StatKey) -> bytes:
             os.close(fd)
     except OSError as problem:
         raise reading_problem(problem, name) from problem
-    if (
-        len(content) != expected.size
-        or status.st_ctime_ns != expected.ctime_ns
-        or status.st_ino != expected.inode
-        or status.st_mtime_ns != expected.mtime_ns
-        or status.st_size != expected.size
-    ):
+    if len(content) != expected.size or not expected.fits(status):
         raise _changed(name)
     return content
 
 
-def read_link(root: FolderRoot, path: RelativePath, expected: StatKey | None = None) -> bytes:
+def read_target(root: FolderRoot, path: RelativePath, expected: FileKey | None = None) -> bytes:
     """The target of a symlink, as it stands. Raises FileChanged, FileUnreadable (also: target too long)."""
     try:
         with root.parent_of(path) as (directory, name):
@@ -182,7 +170,7 @@ def read_link(root: FolderRoot, path: RelativePath, expected: StatKey | None = N
         if problem.errno == errno.EINVAL:  # not a symlink
             raise _changed(path) from problem
         raise reading_problem(problem, path) from problem
-    if expected is not None and StatKey.of(status) != expected:
+    if expected is not None and not expected.fits(status):
         raise _changed(path)
     if len(target) > LINK_TARGET_LIMIT_BYTES:
         raise FileUnreadable(f"The link {os.fsdecode(path)!r} has a target of {len(target)} bytes")

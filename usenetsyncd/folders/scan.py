@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from usenetsyncd.folders.ignore import IgnoreRules
+from usenetsyncd.folders.ignore import Ignore
 from usenetsyncd.folders.root import ROOT_PATH, FolderRoot
-from usenetsyncd.folders.statkey import COARSE_NS, StatKey, is_racy
+from usenetsyncd.folders.statkey import COARSE_NS, FileKey, is_racy
 from usenetsyncd.model import EntryKind, RelativePath
 
 DIGEST_SIZE_BYTES = 16
@@ -52,9 +52,9 @@ class ListedEntry:
     racy: bool
 
     @property
-    def key(self) -> StatKey:
+    def key(self) -> FileKey:
         """What a reader compares before and after."""
-        return StatKey(self.size, self.mtime_ns, self.ctime_ns, self.inode)
+        return FileKey(self.size, self.mtime_ns, self.inode, self.ctime_ns)
 
     @property
     def sparse(self) -> bool:
@@ -63,21 +63,10 @@ class ListedEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class FolderStat:
-    """A directory's own attributes. mode: permission bits only."""
-
-    mode: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-    device: int
-
-
-@dataclass(frozen=True, slots=True)
 class DirectoryListing:
     """One directory, its files and symlinks unread.
 
-    status: the directory's own attributes; they are part of the digest. None only with ``problem``.
+    mode (permission bits), mtime_ns, inode, device: the directory's own; the first two are in the digest.
     subdirectories: names, sorted. skipped: (name, what it is) of sockets, fifos and devices.
     unreadable: names that could not be looked at. They are neither entries nor absent: keep what is known.
     problem: why the directory could not be listed (whole); its contents are unknown then, not gone.
@@ -86,7 +75,10 @@ class DirectoryListing:
     """
 
     path: RelativePath
-    status: FolderStat | None
+    mode: int
+    mtime_ns: int
+    inode: int
+    device: int
     subdirectories: list[bytes]
     skipped: list[tuple[bytes, str]]
     unreadable: list[tuple[bytes, OSError]]
@@ -100,6 +92,16 @@ class DirectoryListing:
     def entries(self) -> list[ListedEntry]:
         """Files and symlinks sorted by name, made anew at each call."""
         return [_unpack(key, self.listed_at_ns) for key in self._keys]
+
+    @property
+    def unreadable_self(self) -> bool:
+        """Whether nothing is known of this directory's contents (``problem`` says why)."""
+        return self.problem is not None
+
+    @property
+    def unreadable_names(self) -> list[bytes]:
+        """Names that exist but could not be looked at: neither changed nor deleted."""
+        return [name for name, _ in self.unreadable]
 
     def path_of(self, name: bytes) -> RelativePath:
         """The path of something in this directory."""
@@ -117,7 +119,7 @@ def walk_key(path: RelativePath) -> bytes:
 
 
 def scan_directory(
-    root: FolderRoot, path: RelativePath, ignore: IgnoreRules | None = None
+    root: FolderRoot, path: RelativePath, ignore: Ignore | None = None
 ) -> DirectoryListing | None:
     """List one directory. None: there is no such directory (any more), or a symlink stands there.
 
@@ -130,7 +132,7 @@ def scan_directory(
     except OSError as problem:
         return None if problem.errno in _GONE else _unlisted(path, problem, listed_at_ns)
     try:
-        return _list(directory, path, ignore if ignore else None, listed_at_ns)
+        return _list(directory, path, ignore or None, listed_at_ns)
     except OSError as problem:
         return None if problem.errno in _GONE else _unlisted(path, problem, listed_at_ns)
     finally:
@@ -138,7 +140,7 @@ def scan_directory(
 
 
 def walk(
-    root: FolderRoot, ignore: IgnoreRules | None = None, start: RelativePath = ROOT_PATH
+    root: FolderRoot, ignore: Ignore | None = None, start: RelativePath = ROOT_PATH
 ) -> Iterator[DirectoryListing]:
     """Every directory at and below ``start``, parents first, in the order of ``walk_key``.
 
@@ -155,9 +157,7 @@ def walk(
         ahead.extend(join(listing.path, name[:-1]) for name in below)
 
 
-def _list(
-    directory: int, path: RelativePath, ignore: IgnoreRules | None, listed_at_ns: int
-) -> DirectoryListing:
+def _list(directory: int, path: RelativePath, ignore: Ignore | None, listed_at_ns: int) -> DirectoryListing:
     """The hot loop of a rescan: one stat and one pack for each file, nothing else."""
     keys: list[bytes] = []
     subdirectories: list[bytes] = []
@@ -203,7 +203,10 @@ def _list(
     racy = any(is_racy(mtime_ns, ctime_ns, listed_at_ns) for mtime_ns, ctime_ns in suspects)
     return DirectoryListing(
         path=path,
-        status=FolderStat(own.st_mode & 0o7777, own.st_mtime_ns, own.st_ctime_ns, own.st_ino, own.st_dev),
+        mode=own.st_mode & 0o7777,
+        mtime_ns=own.st_mtime_ns,
+        inode=own.st_ino,
+        device=own.st_dev,
         subdirectories=subdirectories,
         skipped=[(name, _SPECIAL.get(stat.S_IFMT(mode), "unknown")) for name, mode in sorted(others)],
         unreadable=unreadable,
@@ -224,7 +227,7 @@ _SPECIAL = {
 
 
 def _unlisted(path: RelativePath, problem: OSError, listed_at_ns: int) -> DirectoryListing:
-    return DirectoryListing(path, None, [], [], [], None, problem, listed_at_ns, 0, [])
+    return DirectoryListing(path, 0, 0, 0, 0, [], [], [], None, problem, listed_at_ns, 0, [])
 
 
 def _digest(own: os.stat_result, keys: list[bytes], subdirectories: list[bytes]) -> bytes:
@@ -244,7 +247,7 @@ def _drop_own_parts(keys: list[bytes]) -> None:
 
 
 def _not_ignored(
-    ignore: IgnoreRules,
+    ignore: Ignore,
     path: RelativePath,
     keys: list[bytes],
     subdirectories: list[bytes],

@@ -16,18 +16,31 @@ COARSE_NS = 2 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
-class StatKey:
-    """Identity of a file's content: equal keys, and not racy, mean an unchanged file."""
+class FileKey:
+    """Identity of a file's content: equal keys, and not racy, mean an unchanged file.
+
+    ctime_ns: 0 where it is not known or must not count: a recursive chmod moves every ctime and no
+    content. Whoever leaves it out has to compare the content's hash.
+    """
 
     size: int
     mtime_ns: int
-    ctime_ns: int
     inode: int
+    ctime_ns: int = 0
 
-    @classmethod
-    def of(cls, status: os.stat_result) -> "StatKey":
-        """The key in a stat result."""
-        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    def fits(self, status: os.stat_result) -> bool:
+        """Whether a stat result is that of the same content."""
+        return (
+            status.st_size == self.size
+            and status.st_mtime_ns == self.mtime_ns
+            and status.st_ino == self.inode
+            and self.ctime_ns in (0, status.st_ctime_ns)
+        )
+
+
+def key_of(status: os.stat_result) -> FileKey:
+    """The key in a stat result."""
+    return FileKey(status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
 
 
 def is_racy(mtime_ns: int, ctime_ns: int, looked_at_ns: int) -> bool:
