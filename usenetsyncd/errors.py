@@ -151,9 +151,10 @@ class NothingPublished(NotFound):
 
 
 class NewsError(UsenetSyncError):
-    """Something about a news server."""
+    """Something about a news server. ``retry_after_s``: before that, asking again is of no use."""
 
     verdict = Verdict.RETRY
+    retry_after_s: float = 0.0
 
 
 class ConnectFailed(NewsError):
@@ -186,6 +187,20 @@ class PostRefused(NewsError):
 
 class PostDoubtful(NewsError):
     """The article was sent but no answer came: it may or may not be there."""
+
+
+class PostDuplicate(PostDoubtful):
+    """The server says that it has this message-id already: fetch and compare."""
+
+
+class PostingForbidden(NewsError):
+    """The server takes no articles from this account."""
+
+    verdict = Verdict.ELSEWHERE
+
+
+class ServerUnavailable(NewsError):
+    """The server answers, but does not do what was asked, now."""
 
 
 class ArticleMissing(NewsError):
