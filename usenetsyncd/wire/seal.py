@@ -1,0 +1,178 @@
+"""Sealing: a block becomes an article body that opens only at its own address, and back.
+
+A (key, nonce) is derived from everything that decides the block, so it can never meet a second one.
+Source: docs/format.md 6; docs/decisions/0002; vectors/seal.json.
+"""
+
+import hmac
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from usenetsyncd.errors import ContentMismatch, SealBroken
+from usenetsyncd.model import SEGMENT_SIZE_BYTES, ArticleAddress, ArticleKind, Compression
+from usenetsyncd.wire.compression import Compressor
+from usenetsyncd.wire.keys import Bytes, ReadKeys, encode_address, expand, label
+from usenetsyncd.wire.segment import (
+    BLOCK_HEADER,
+    MAX_BLOCK_BYTES,
+    MIN_BLOCK_BYTES,
+    check_content_length,
+    content_hash,
+    decode_block,
+    encode_header,
+    padme,
+)
+
+COMMIT_BYTES = 32
+TAG_BYTES = 16
+OVERHEAD_BYTES = COMMIT_BYTES + TAG_BYTES
+MIN_BODY_BYTES = OVERHEAD_BYTES + MIN_BLOCK_BYTES
+MAX_BODY_BYTES = OVERHEAD_BYTES + MAX_BLOCK_BYTES
+
+_COMMIT = label("commit")
+_KEY = label("key")
+_AAD = label("body")
+_AS_IT_IS = bytes(32)
+_KEY_NONCE_BYTES = 32 + 12
+_CONTENT_ADDRESSED = frozenset({ArticleKind.DATA, ArticleKind.INDEX})
+
+
+def _commitment(
+    keys: ReadKeys, place: bytes, hash32: bytes, header: bytes, block_len: int, stored: Bytes | None
+) -> bytes:
+    """32 bytes that stand for key, address and every byte of the block. stored: None where it is the content."""
+    stored_hash = _AS_IT_IS if stored is None else content_hash(keys.identity, stored)
+    message = (_COMMIT, keys.fingerprint, place, hash32, header, block_len.to_bytes(4, "big"), stored_hash)
+    return hmac.digest(keys.sealing, b"".join(message), "sha256")
+
+
+def _cipher(keys: ReadKeys, place: bytes, commit: bytes) -> tuple[AESGCM, bytes, bytes]:
+    """The cipher, nonce and additional data of one body."""
+    material = expand(keys.sealing, _KEY + place + commit, _KEY_NONCE_BYTES)
+    return AESGCM(material[:32]), material[32:], _AAD + keys.fingerprint + place
+
+
+class Workbench:
+    """Buffers and codec contexts for sealing, reused from call to call; one per worker thread.
+
+    Fresh memory for each block and body costs more than hashing and sealing together (page faults).
+    """
+
+    __slots__ = ("_block", "_body", "_compressor", "_dirty", "_lent")
+
+    def __init__(self, capacity: int = SEGMENT_SIZE_BYTES) -> None:
+        """capacity: the longest content in bytes that it will be given."""
+        longest = padme(BLOCK_HEADER.size + capacity)
+        self._block = memoryview(bytearray(longest))
+        self._body = memoryview(bytearray(longest + OVERHEAD_BYTES))
+        self._compressor = Compressor()
+        self._dirty = 0
+        self._lent: memoryview | None = None
+
+    def area(self, length: int) -> memoryview:
+        """Where content of ``length`` bytes may be read into, so that ``seal`` of it copies nothing."""
+        check_content_length(length)
+        self._lent = self._block[BLOCK_HEADER.size : BLOCK_HEADER.size + length]
+        return self._lent
+
+    def seal(
+        self,
+        keys: ReadKeys,
+        at: ArticleAddress,
+        content: Bytes,
+        codec: Compression,
+        level: int | None = None,
+        content_hash: bytes | None = None,
+    ) -> memoryview:
+        """The article body of ``content`` (1..768,000 bytes) at ``at``, before yEnc; valid until the next call.
+
+        content_hash: what the content must hash to (32 bytes). Returns commit (32) | ciphertext | tag (16).
+        Raises LimitExceeded, and ContentMismatch where the content is not the one that was planned.
+        """
+        place = encode_address(at)
+        length = len(content)
+        check_content_length(length)
+        packed, hash32 = self._place(keys, content, codec, level)
+        _check_identity(at, hash32, content_hash)
+        end = BLOCK_HEADER.size + (length if packed is None else len(packed))
+        used = Compression.NONE if packed is None else codec
+        header = encode_header(at.kind, used, length, end - BLOCK_HEADER.size)
+        block_len = self._finish(header, end)
+        stored = None if packed is None else self._block[BLOCK_HEADER.size : end]
+        commit = _commitment(keys, place, hash32, header, block_len, stored)
+        cipher, nonce, aad = _cipher(keys, place, commit)
+        body = self._body[: block_len + OVERHEAD_BYTES]
+        body[:COMMIT_BYTES] = commit
+        cipher.encrypt_into(nonce, self._block[:block_len], aad, body[COMMIT_BYTES:])
+        return body
+
+    def _place(
+        self, keys: ReadKeys, content: Bytes, codec: Compression, level: int | None
+    ) -> tuple[bytes | None, bytes]:
+        """Put what is to be stored into the block; returns (compressed bytes or None, hash of the content)."""
+        inside = self._block[BLOCK_HEADER.size : BLOCK_HEADER.size + len(content)]
+        if content is not self._lent:
+            inside[:] = content
+        self._lent = None
+        self._dirty = max(self._dirty, BLOCK_HEADER.size + len(content))
+        # Hashed and compressed from our own copy: a mapped file that changes under us must not put a second
+        # block under a key that was derived from the first.
+        hash32 = content_hash(keys.identity, inside)
+        packed = self._compressor.compress(inside, codec, level)
+        if packed is not None:
+            self._block[BLOCK_HEADER.size : BLOCK_HEADER.size + len(packed)] = packed
+        return packed, hash32
+
+    def _finish(self, header: bytes, end: int) -> int:
+        """Header in front, zeros behind; returns the length of the block."""
+        self._block[: BLOCK_HEADER.size] = header
+        if self._dirty > end:
+            self._block[end : self._dirty] = bytes(self._dirty - end)
+        self._dirty = end
+        return padme(end)
+
+
+def _check_identity(at: ArticleAddress, hash32: bytes, expected: bytes | None) -> None:
+    if expected is not None and not hmac.compare_digest(expected, hash32):
+        raise ContentMismatch("the content is not the one that was planned for this article")
+    if at.kind in _CONTENT_ADDRESSED and not hmac.compare_digest(at.id, hash32[:16]):
+        raise ContentMismatch("the content is not what its id says")
+
+
+def seal(
+    keys: ReadKeys,
+    at: ArticleAddress,
+    content: Bytes,
+    codec: Compression,
+    level: int | None = None,
+    content_hash: bytes | None = None,
+) -> bytes:
+    """As Workbench.seal, for one article now and then."""
+    check_content_length(len(content))
+    return bytes(Workbench(len(content)).seal(keys, at, content, codec, level, content_hash))
+
+
+def open_sealed(keys: ReadKeys, at: ArticleAddress, body: Bytes) -> bytes:
+    """The content of the article at ``at``; nothing is returned that is not exactly what was sealed there.
+
+    body: decoded from yEnc. Raises SealBroken, ContentMismatch, LimitExceeded, NewerFormat, FormatError.
+    """
+    block_len = len(body) - OVERHEAD_BYTES
+    if not MIN_BLOCK_BYTES <= block_len <= MAX_BLOCK_BYTES or padme(block_len) != block_len:
+        raise SealBroken("an article is not as long as any that we make: cut, or not ours")
+    place = encode_address(at)
+    view = memoryview(body)
+    commit = bytes(view[:COMMIT_BYTES])
+    cipher, nonce, aad = _cipher(keys, place, commit)
+    try:
+        block = cipher.decrypt(nonce, view[COMMIT_BYTES:], aad)
+    except InvalidTag as error:
+        raise SealBroken("an article does not open: altered, or sealed for another key or address") from error
+    opened = decode_block(block, at.kind)
+    hash32 = content_hash(keys.identity, opened.content)
+    again = _commitment(keys, place, hash32, opened.header, block_len, opened.stored)
+    if not hmac.compare_digest(commit, again):
+        raise SealBroken("an article opens under a key that it was not committed to")
+    _check_identity(at, hash32, None)
+    return opened.content
