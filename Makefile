@@ -1,0 +1,44 @@
+# Every target sets itself up: a private environment in .venv, nothing outside but Debian packages where permitted.
+PYTHON_IN_VENV := .venv/bin/python
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench fuzz crash soak clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: ## a folder goes to an embedded news server and comes back elsewhere, with losses repaired on the way
+	@tests/setup/prepare.sh demo
+	@$(PYTHON_IN_VENV) -m usenetsyncd.cli.usenetsyncd demo $(ARGS)
+
+test: ## set up and run the whole test suite (ARGS="tests/wire -k seal" for a part)
+	@tests/setup/prepare.sh test
+	@$(PYTHON_IN_VENV) -m pytest $(ARGS)
+
+lint: ## ruff, ruff format, mypy --strict, floors kept by import-linter
+	@tests/setup/prepare.sh test
+	@tests/setup/lint.sh
+
+format: ## let ruff format and mend what it can
+	@tests/setup/prepare.sh test
+	@.venv/bin/ruff check --fix . && .venv/bin/ruff format .
+
+bench: ## measure the rows of the performance table (ROWS="P1 P3" for some)
+	@tests/setup/prepare.sh test
+	@$(PYTHON_IN_VENV) -m tests.benchmarks $(ROWS)
+
+fuzz: ## every property test with 20,000 examples instead of 100
+	@tests/setup/prepare.sh test
+	@HYPOTHESIS_PROFILE=fuzz $(PYTHON_IN_VENV) -m pytest -m hypothesis --timeout=0 $(ARGS)
+
+crash: ## 300 kill -9 at random moments (CRASH_ROUNDS=5000 for more)
+	@tests/setup/prepare.sh test
+	@CRASH_ROUNDS=$${CRASH_ROUNDS:-300} $(PYTHON_IN_VENV) -m pytest -m crash --timeout=0 $(ARGS)
+
+soak: ## an hour of edits and faults, with memory, open files and WAL watched
+	@tests/setup/prepare.sh test
+	@$(PYTHON_IN_VENV) -m pytest -m soak --timeout=0 $(ARGS)
+
+clean: ## remove the private environment and every cache
+	@rm -rf .venv .bench .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

@@ -1,0 +1,89 @@
+"""``@pytest.mark.requires("inn")``: a test that needs something of the machine.
+
+Where it is missing the test is not silently skipped: it is listed under "could not run" at the end of the run,
+and with CI set it fails. Nothing else may skip a test (tests/test_architecture.py looks).
+"""
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+PREFIX = "could not run: "
+
+
+def _command(name: str, package: str) -> Callable[[], str | None]:
+    def missing() -> str | None:
+        return None if shutil.which(name) else f"no {name} (Debian package {package})"
+
+    return missing
+
+
+def _inn_missing() -> str | None:
+    if not Path("/usr/lib/news/bin/innd").exists():
+        return "no INN (Debian package inn2)"
+    return None if os.geteuid() == 0 else "INN starts only as root, this is not"
+
+
+def _systemd_python_missing() -> str | None:
+    if importlib.util.find_spec("systemd") is None:
+        return "no systemd-python (needs libsystemd-dev, pkg-config and a compiler)"
+    return None
+
+
+PROBES: dict[str, Callable[[], str | None]] = {
+    "git": _command("git", "git"),
+    "inn": _inn_missing,
+    "linux": lambda: None if sys.platform == "linux" else "not Linux",
+    "openssl": _command("openssl", "openssl"),
+    "root": lambda: None if os.geteuid() == 0 else "not root",
+    "systemd-analyze": _command("systemd-analyze", "systemd"),
+    "systemd-python": _systemd_python_missing,
+    "unprivileged": lambda: None if os.geteuid() != 0 else "root may do everything, so nothing can be refused",
+}
+"""Name -> why it is missing on this machine, None where it is there."""
+
+
+def could_not_run(reason: str) -> None:
+    """End the running test: it needs something that this machine does not have. Fails under CI."""
+    if os.environ.get("CI"):
+        pytest.fail(PREFIX + reason, pytrace=False)
+    pytest.skip(PREFIX + reason)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("requires"):
+        for name in marker.args:
+            if reason := PROBES[name]():
+                could_not_run(reason)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "soak" in config.getoption("markexpr"):
+        return
+    soak = [item for item in items if item.get_closest_marker("soak")]
+    if soak:
+        config.hook.pytest_deselected(items=soak)
+        items[:] = [item for item in items if item not in soak]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+    yield
+    reasons: dict[str, list[str]] = {}
+    for kind in ("skipped", "failed"):
+        for report in terminalreporter.stats.get(kind, []):
+            text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            if PREFIX in text:
+                reasons.setdefault(text.split(PREFIX, 1)[1].splitlines()[0], []).append(report.nodeid)
+    if not reasons:
+        return
+    terminalreporter.section("could not run", yellow=True)
+    for reason, tests in sorted(reasons.items()):
+        terminalreporter.line(f"{reason}: {len(tests)} tests")
+        for nodeid in tests:
+            terminalreporter.line(f"    {nodeid}")
