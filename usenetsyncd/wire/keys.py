@@ -183,7 +183,7 @@ _VOWELS = "aiou"
 
 def _pronounce(stream: bytes) -> str:
     """Five letters for every two bytes, as proquints do (Wilkerson 2009): unbiased, and like a host name."""
-    letters = []
+    letters: list[str] = []
     for i in range(0, len(stream), 2):
         pair = stream[i] << 8 | stream[i + 1]
         letters += (

@@ -11,18 +11,17 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from usenetsyncd.errors import ContentMismatch, SealBroken
 from usenetsyncd.model import SEGMENT_SIZE_BYTES, ArticleAddress, ArticleKind, Compression
-from usenetsyncd.wire.compression import Compressor
-from usenetsyncd.wire.keys import Bytes, ReadKeys, encode_address, expand, label
-from usenetsyncd.wire.segment import (
-    BLOCK_HEADER,
+from usenetsyncd.wire.block import (
+    HEADER,
     MAX_BLOCK_BYTES,
     MIN_BLOCK_BYTES,
-    check_content_length,
-    content_hash,
+    Block,
+    BlockBuilder,
     decode_block,
-    encode_header,
     padme,
 )
+from usenetsyncd.wire.keys import Bytes, ReadKeys, encode_address, expand, label
+from usenetsyncd.wire.segment import content_hash
 
 COMMIT_BYTES = 32
 TAG_BYTES = 16
@@ -38,12 +37,11 @@ _KEY_NONCE_BYTES = 32 + 12
 _CONTENT_ADDRESSED = frozenset({ArticleKind.DATA, ArticleKind.INDEX})
 
 
-def _commitment(
-    keys: ReadKeys, place: bytes, hash32: bytes, header: bytes, block_len: int, stored: Bytes | None
-) -> bytes:
-    """32 bytes that stand for key, address and every byte of the block. stored: None where it is the content."""
-    stored_hash = _AS_IT_IS if stored is None else content_hash(keys.identity, stored)
-    message = (_COMMIT, keys.fingerprint, place, hash32, header, block_len.to_bytes(4, "big"), stored_hash)
+def _commitment(keys: ReadKeys, place: bytes, block: Block) -> bytes:
+    """32 bytes that stand for key, address and every byte of the block."""
+    stored_hash = _AS_IT_IS if block.stored is None else content_hash(keys.identity, block.stored)
+    length = len(block.view).to_bytes(4, "big")
+    message = (_COMMIT, keys.fingerprint, place, block.content_hash, block.header, length, stored_hash)
     return hmac.digest(keys.sealing, b"".join(message), "sha256")
 
 
@@ -59,22 +57,16 @@ class Workbench:
     Fresh memory for each block and body costs more than hashing and sealing together (page faults).
     """
 
-    __slots__ = ("_block", "_body", "_compressor", "_dirty", "_lent")
+    __slots__ = ("_body", "_builder")
 
     def __init__(self, capacity: int = SEGMENT_SIZE_BYTES) -> None:
         """capacity: the longest content in bytes that it will be given."""
-        longest = padme(BLOCK_HEADER.size + capacity)
-        self._block = memoryview(bytearray(longest))
-        self._body = memoryview(bytearray(longest + OVERHEAD_BYTES))
-        self._compressor = Compressor()
-        self._dirty = 0
-        self._lent: memoryview | None = None
+        self._builder = BlockBuilder(capacity)
+        self._body = memoryview(bytearray(padme(HEADER.size + capacity) + OVERHEAD_BYTES))
 
     def area(self, length: int) -> memoryview:
         """Where content of ``length`` bytes may be read into, so that ``seal`` of it copies nothing."""
-        check_content_length(length)
-        self._lent = self._block[BLOCK_HEADER.size : BLOCK_HEADER.size + length]
-        return self._lent
+        return self._builder.area(length)
 
     def seal(
         self,
@@ -91,46 +83,14 @@ class Workbench:
         Raises LimitExceeded, and ContentMismatch where the content is not the one that was planned.
         """
         place = encode_address(at)
-        length = len(content)
-        check_content_length(length)
-        packed, hash32 = self._place(keys, content, codec, level)
-        _check_identity(at, hash32, content_hash)
-        end = BLOCK_HEADER.size + (length if packed is None else len(packed))
-        used = Compression.NONE if packed is None else codec
-        header = encode_header(at.kind, used, length, end - BLOCK_HEADER.size)
-        block_len = self._finish(header, end)
-        stored = None if packed is None else self._block[BLOCK_HEADER.size : end]
-        commit = _commitment(keys, place, hash32, header, block_len, stored)
+        block = self._builder.build(keys.identity, at.kind, content, codec, level)
+        _check_identity(at, block.content_hash, content_hash)
+        commit = _commitment(keys, place, block)
         cipher, nonce, aad = _cipher(keys, place, commit)
-        body = self._body[: block_len + OVERHEAD_BYTES]
+        body = self._body[: len(block.view) + OVERHEAD_BYTES]
         body[:COMMIT_BYTES] = commit
-        cipher.encrypt_into(nonce, self._block[:block_len], aad, body[COMMIT_BYTES:])
+        cipher.encrypt_into(nonce, block.view, aad, body[COMMIT_BYTES:])
         return body
-
-    def _place(
-        self, keys: ReadKeys, content: Bytes, codec: Compression, level: int | None
-    ) -> tuple[bytes | None, bytes]:
-        """Put what is to be stored into the block; returns (compressed bytes or None, hash of the content)."""
-        inside = self._block[BLOCK_HEADER.size : BLOCK_HEADER.size + len(content)]
-        if content is not self._lent:
-            inside[:] = content
-        self._lent = None
-        self._dirty = max(self._dirty, BLOCK_HEADER.size + len(content))
-        # Hashed and compressed from our own copy: a mapped file that changes under us must not put a second
-        # block under a key that was derived from the first.
-        hash32 = content_hash(keys.identity, inside)
-        packed = self._compressor.compress(inside, codec, level)
-        if packed is not None:
-            self._block[BLOCK_HEADER.size : BLOCK_HEADER.size + len(packed)] = packed
-        return packed, hash32
-
-    def _finish(self, header: bytes, end: int) -> int:
-        """Header in front, zeros behind; returns the length of the block."""
-        self._block[: BLOCK_HEADER.size] = header
-        if self._dirty > end:
-            self._block[end : self._dirty] = bytes(self._dirty - end)
-        self._dirty = end
-        return padme(end)
 
 
 def _check_identity(at: ArticleAddress, hash32: bytes, expected: bytes | None) -> None:
@@ -149,7 +109,6 @@ def seal(
     content_hash: bytes | None = None,
 ) -> bytes:
     """As Workbench.seal, for one article now and then."""
-    check_content_length(len(content))
     return bytes(Workbench(len(content)).seal(keys, at, content, codec, level, content_hash))
 
 
@@ -166,13 +125,11 @@ def open_sealed(keys: ReadKeys, at: ArticleAddress, body: Bytes) -> bytes:
     commit = bytes(view[:COMMIT_BYTES])
     cipher, nonce, aad = _cipher(keys, place, commit)
     try:
-        block = cipher.decrypt(nonce, view[COMMIT_BYTES:], aad)
+        plain = cipher.decrypt(nonce, view[COMMIT_BYTES:], aad)
     except InvalidTag as error:
         raise SealBroken("an article does not open: altered, or sealed for another key or address") from error
-    opened = decode_block(block, at.kind)
-    hash32 = content_hash(keys.identity, opened.content)
-    again = _commitment(keys, place, hash32, opened.header, block_len, opened.stored)
-    if not hmac.compare_digest(commit, again):
+    block, content = decode_block(plain, keys.identity, at.kind)
+    if not hmac.compare_digest(commit, _commitment(keys, place, block)):
         raise SealBroken("an article opens under a key that it was not committed to")
-    _check_identity(at, hash32, None)
-    return opened.content
+    _check_identity(at, block.content_hash, None)
+    return content

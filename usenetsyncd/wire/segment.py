@@ -1,27 +1,21 @@
-"""Segments: naming content, slicing large files, packing small ones, and the block that is sealed.
+"""Segments: naming content, slicing large files, packing small ones.
 
-Source: docs/format.md 4 (segments) and 5 (block); vectors content.json, block.json.
+Source: docs/format.md 4 (content and segments); vectors/content.json.
 """
 
 import hmac
-import struct
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from blake3 import blake3
 
-from usenetsyncd.errors import FormatError, LimitExceeded, NewerFormat
-from usenetsyncd.model import SEGMENT_SIZE_BYTES, ArticleKind, Compression, SegmentId
-from usenetsyncd.wire.compression import CODEC_NUMBERS, Compressor, decompress
+from usenetsyncd.errors import LimitExceeded
+from usenetsyncd.model import SEGMENT_SIZE_BYTES, SegmentId
 from usenetsyncd.wire.keys import Bytes, label
 
 PACK_LIMIT_BYTES = 50_000
 """Files and tails shorter than this are packed; next-fit then fills at least 93 % of a segment."""
-
-BLOCK_VERSION = 1
-BLOCK_HEADER = struct.Struct(">BBBBII")
-MIN_BLOCK_BYTES = 4_096
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -125,75 +119,3 @@ class Packer(Generic[Key]):
         segment = PackedSegment(digest, self._filled, tuple(self._pieces))
         self._filled, self._pieces = 0, []
         return [segment]
-
-
-# -- the block -------------------------------------------------------------------------------
-
-
-def padme(size: int) -> int:
-    """The size class of ``size`` bytes: never below 4,096, at most 12 % above ``size`` otherwise.
-
-    Source: Padmé (Nikitin et al. 2019, PURBs): only log2(log2(size)) + 1 leading bits may be set.
-    """
-    if size <= MIN_BLOCK_BYTES:
-        return MIN_BLOCK_BYTES
-    exponent = size.bit_length() - 1
-    mask = (1 << (exponent - exponent.bit_length())) - 1
-    return (size + mask) & ~mask
-
-
-MAX_BLOCK_BYTES = padme(BLOCK_HEADER.size + SEGMENT_SIZE_BYTES)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedBlock:
-    """A block taken apart. stored is None where it is the content itself."""
-
-    header: bytes
-    content: bytes
-    stored: memoryview | None
-
-
-def check_content_length(length: int) -> None:
-    """Raises LimitExceeded unless 1..768,000."""
-    if not 1 <= length <= SEGMENT_SIZE_BYTES:
-        raise LimitExceeded(f"a segment holds 1 to {SEGMENT_SIZE_BYTES} bytes, not {length}")
-
-
-def encode_header(kind: ArticleKind, codec: Compression, content_len: int, stored_len: int) -> bytes:
-    """The 12 bytes before the stored bytes."""
-    return BLOCK_HEADER.pack(BLOCK_VERSION, kind, CODEC_NUMBERS[codec], 0, content_len, stored_len)
-
-
-def encode_block(kind: ArticleKind, content: Bytes, codec: Compression, level: int | None = None) -> bytes:
-    """Header, content (compressed where that pays) and zeros up to the size class."""
-    check_content_length(len(content))
-    packed = Compressor().compress(content, codec, level)
-    stored = content if packed is None else packed
-    used = Compression.NONE if packed is None else codec
-    block = encode_header(kind, used, len(content), len(stored)) + stored
-    return block.ljust(padme(len(block)), b"\0")
-
-
-def decode_block(block: Bytes, kind: ArticleKind) -> OpenedBlock:
-    """Check every field and give the content; at most 768,000 bytes, whatever the block says.
-
-    Raises FormatError, LimitExceeded, NewerFormat.
-    """
-    if len(block) < BLOCK_HEADER.size:
-        raise FormatError("a block is too short")
-    view = memoryview(block)
-    version, its_kind, codec, reserved, content_len, stored_len = BLOCK_HEADER.unpack_from(view)
-    if version > BLOCK_VERSION:
-        raise NewerFormat(f"a block of format version {version}: made by a newer version of UsenetSync")
-    if version != BLOCK_VERSION or its_kind != kind or reserved:
-        raise FormatError("a block says that it is not what its address promises")
-    check_content_length(content_len)
-    end = BLOCK_HEADER.size + stored_len
-    if end > len(view) or len(view) != padme(end):
-        raise FormatError("a block is not as long as it says")
-    if bytes(view[end:]).strip(b"\0"):
-        raise FormatError("a block is padded with something other than zeros")
-    stored = view[BLOCK_HEADER.size : end]
-    content = decompress(stored, codec, content_len)
-    return OpenedBlock(bytes(view[: BLOCK_HEADER.size]), content, stored if codec else None)
