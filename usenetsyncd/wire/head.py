@@ -1,0 +1,129 @@
+"""The signed head: one small article per published version, chained to the one before.
+
+Source: docs/format.md 8 (heads); vectors/head.json.
+"""
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from itertools import pairwise
+
+from usenetsyncd.errors import FormatError, LimitExceeded
+from usenetsyncd.model import SEGMENT_SIZE_BYTES, ArticleAddress, ArticleKind, Fingerprint, PageRef, SegmentId
+from usenetsyncd.wire.keys import KEY_BYTES, MAX_EPOCH, SigningKey, label
+from usenetsyncd.wire.signed import check_signed, sign
+
+HEAD_VERSION = 1
+MAX_VERSION = 2**63 - 1
+MAX_OLDER_EPOCHS = 1_000
+
+_FIXED = struct.Struct(">BBH16s32sIQqq32s16sIIQQQH")
+_OLDER = struct.Struct(">IQ32s")
+_SUITE = 1
+_LABEL = label("head")
+_NO_PAGE = PageRef(SegmentId(bytes(16)), 0, 0)
+FIRST_PREVIOUS = bytes(32)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class OlderEpoch:
+    """A past epoch that this head's readers may read: its first version, and its read secret (32 bytes)."""
+
+    epoch: int
+    first_version: int
+    read_secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One version of a folder.
+
+    public: Ed25519 key, 32 bytes. epoch, version: from 1. created_s, expires_s: seconds since 1970; expires_s
+    is when the next head is due at the latest, 0 for never. previous: head_hash of the head before, zeros for
+    the first. root: None for a folder without entries. older: oldest first.
+    """
+
+    fingerprint: Fingerprint
+    public: bytes
+    epoch: int
+    version: int
+    created_s: int
+    expires_s: int
+    previous: bytes
+    root: PageRef | None
+    files: int
+    folders: int
+    bytes_total: int
+    older: tuple[OlderEpoch, ...] = ()
+
+
+def head_address(epoch: int, version: int, copy: int = 0, generation: int = 0) -> ArticleAddress:
+    """Where the head of a version stands: found by anyone who knows the epoch and counts."""
+    if not (1 <= epoch <= MAX_EPOCH and 1 <= version <= MAX_VERSION):
+        raise LimitExceeded(f"no head has epoch {epoch} and version {version}")
+    place = epoch.to_bytes(4, "big") + version.to_bytes(8, "big") + bytes(4)
+    return ArticleAddress(ArticleKind.HEAD, place, copy, generation)
+
+
+def head_hash(content: bytes) -> bytes:
+    """32 bytes by which the next head names this one: SHA-256 of it whole, signature included."""
+    return hashlib.sha256(content).digest()
+
+
+def encode_head(head: Head, key: SigningKey) -> bytes:
+    """The signed content of a head article, before sealing. Raises LimitExceeded."""
+    _check(head)
+    root = head.root or _NO_PAGE
+    fixed = _FIXED.pack(
+        HEAD_VERSION, _SUITE, 0, head.fingerprint, head.public, head.epoch, head.version,
+        head.created_s, head.expires_s, head.previous, root.segment, root.offset, root.length,
+        head.files, head.folders, head.bytes_total, len(head.older),
+    )  # fmt: skip
+    older = b"".join(_OLDER.pack(o.epoch, o.first_version, o.read_secret) for o in head.older)
+    return sign(fixed + older, key, _LABEL)
+
+
+def decode_head(content: bytes, fingerprint: Fingerprint) -> Head:
+    """The head in ``content``, its signature checked against ``fingerprint``.
+
+    Raises FormatError, LimitExceeded, BadSignature, NewerFormat.
+    """
+    message = check_signed(content, HEAD_VERSION, _LABEL, fingerprint, _FIXED.size)
+    (_, suite, reserved, _, public, epoch, version, created, expires, previous, segment, offset, length,
+     files, folders, total, count) = _FIXED.unpack_from(message)  # fmt: skip
+    if suite != _SUITE or reserved or len(message) != _FIXED.size + count * _OLDER.size:
+        raise FormatError("a head is not of the form that its version has")
+    root = PageRef(SegmentId(segment), offset, length)
+    older = tuple(OlderEpoch(*fields) for fields in _OLDER.iter_unpack(message[_FIXED.size :]))
+    head = Head(
+        fingerprint, public, epoch, version, created, expires, previous,
+        None if root == _NO_PAGE else root, files, folders, total, older,
+    )  # fmt: skip
+    _check(head)
+    return head
+
+
+def _check(head: Head) -> None:
+    """The limits that both sides keep."""
+    head_address(head.epoch, head.version)
+    numbers = (head.created_s, head.expires_s, head.files, head.folders, head.bytes_total)
+    if min(numbers) < 0 or max(numbers) > MAX_VERSION:
+        raise LimitExceeded("a time or total in a head is below 0 or above 2^63 - 1")
+    if (head.version == 1) != (head.previous == FIRST_PREVIOUS):
+        raise FormatError("only the first head has none before it")
+    if head.root is not None:
+        _check_root(head.root)
+    if len(head.older) > MAX_OLDER_EPOCHS:
+        raise LimitExceeded(f"a head lists {len(head.older)} older epochs; the limit is {MAX_OLDER_EPOCHS}")
+    if any(len(older.read_secret) != KEY_BYTES for older in head.older):
+        raise FormatError("the read secret of an older epoch has 32 bytes")
+    epochs = [0, *(older.epoch for older in head.older), head.epoch]
+    versions = [0, *(older.first_version for older in head.older), head.version + 1]
+    if any(a >= b for numbers in (epochs, versions) for a, b in pairwise(numbers)):
+        raise FormatError("a head's older epochs are not in order, or not older than its own")
+
+
+def _check_root(root: PageRef) -> None:
+    fits = root.offset >= 0 and root.length >= 1 and root.offset + root.length <= SEGMENT_SIZE_BYTES
+    if not fits or len(root.segment) != 16 or not any(root.segment):
+        raise FormatError("a head names a root page that cannot be")
