@@ -240,6 +240,10 @@ class TargetExists(FolderError):
     """A different file already stands where one was to be restored."""
 
 
+class TargetUnwritable(FolderError):
+    """Something cannot be made where it was to be restored."""
+
+
 # -- the catalogue ---------------------------------------------------------------------
 
 

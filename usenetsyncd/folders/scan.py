@@ -69,6 +69,7 @@ class DirectoryListing:
     mode (permission bits), mtime_ns, inode, device: the directory's own; the first two are in the digest.
     subdirectories: names, sorted. skipped: (name, what it is) of sockets, fifos and devices.
     unreadable: names that could not be looked at. They are neither entries nor absent: keep what is known.
+    own_parts: names of our temporary files; they are nothing else's business than ``Target.sweep``'s.
     problem: why the directory could not be listed (whole); its contents are unknown then, not gone.
     digest: 16 bytes over everything an index says of this directory; None when something in it is
     racy, unreadable or unknown, so that the next scan looks at the rows again.
@@ -86,6 +87,7 @@ class DirectoryListing:
     problem: OSError | None
     listed_at_ns: int
     file_count: int
+    own_parts: list[bytes]
     _keys: list[bytes] = field(repr=False)
 
     @property
@@ -197,7 +199,7 @@ def _list(directory: int, path: RelativePath, ignore: Ignore | None, listed_at_n
                 others.append((name, mode))
     keys.sort()
     subdirectories.sort()
-    _drop_own_parts(keys)
+    own_parts = _take_own_parts(keys)
     if ignore is not None:
         keys, subdirectories, others = _not_ignored(ignore, path, keys, subdirectories, others)
     racy = any(is_racy(mtime_ns, ctime_ns, listed_at_ns) for mtime_ns, ctime_ns in suspects)
@@ -214,6 +216,7 @@ def _list(directory: int, path: RelativePath, ignore: Ignore | None, listed_at_n
         problem=None,
         listed_at_ns=listed_at_ns,
         file_count=len(keys),
+        own_parts=own_parts,
         _keys=keys,
     )
 
@@ -227,7 +230,7 @@ _SPECIAL = {
 
 
 def _unlisted(path: RelativePath, problem: OSError, listed_at_ns: int) -> DirectoryListing:
-    return DirectoryListing(path, 0, 0, 0, 0, [], [], [], None, problem, listed_at_ns, 0, [])
+    return DirectoryListing(path, 0, 0, 0, 0, [], [], [], None, problem, listed_at_ns, 0, [], [])
 
 
 def _digest(own: os.stat_result, keys: list[bytes], subdirectories: list[bytes]) -> bytes:
@@ -238,12 +241,15 @@ def _digest(own: os.stat_result, keys: list[bytes], subdirectories: list[bytes])
     return hashed.digest()
 
 
-def _drop_own_parts(keys: list[bytes]) -> None:
+def _take_own_parts(keys: list[bytes]) -> list[bytes]:
+    """Take our temporary files out of the sorted keys. Returns their names."""
     first = at = bisect_left(keys, PART_PREFIX)
     while at < len(keys) and keys[at].startswith(PART_PREFIX):
         at += 1
-    if at > first:
+    own = [name for name in map(_name, keys[first:at]) if name.endswith(PART_SUFFIX)]
+    if own:
         keys[first:at] = [key for key in keys[first:at] if not _name(key).endswith(PART_SUFFIX)]
+    return own
 
 
 def _not_ignored(
