@@ -1,5 +1,6 @@
 """The words that every floor uses: names of things, and what an index says of a file."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import NewType
@@ -68,6 +69,25 @@ class PageRef:
 
 
 @dataclass(frozen=True, slots=True)
+class SpilledExtents:
+    """The extents of a huge file, in pages of their own: ``wire.pages.iter_extents`` streams them.
+
+    digest: 16 bytes over all of them; equal digests mean equal extents, wherever the pages stand.
+    """
+
+    root: PageRef = field(compare=False)
+    count: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExtentStream:
+    """The extents of a huge file on their way into an index; ``open`` may be called more than once."""
+
+    open: Callable[[], Iterator[Extent]]
+
+
+@dataclass(frozen=True, slots=True)
 class Owner:
     """Numeric owner, with names where the publisher knew them."""
 
@@ -81,8 +101,11 @@ class Entry:
 
     mode: permission bits only (0o7777). mtime_ns: signed nanoseconds since 1970.
     content_hash: 16 bytes for a file (b"" for an empty one), else b"".
+    extents: they add up to ``size``. A file of more than 256 comes out of an index as SpilledExtents;
+    a tuple of any length or an ExtentStream may go in.
     target: a symlink's target bytes, else b"".
     link_group: 8 bytes shared by hard links of one inode, else b"".
+    xattrs: (name, value), sorted by name.
     """
 
     path: RelativePath
@@ -91,7 +114,7 @@ class Entry:
     mtime_ns: int = 0
     mode: int = 0o644
     content_hash: bytes = b""
-    extents: tuple[Extent, ...] = ()
+    extents: tuple[Extent, ...] | SpilledExtents | ExtentStream = ()
     target: bytes = b""
     link_group: bytes = b""
     sparse: bool = False
