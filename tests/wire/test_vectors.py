@@ -1,0 +1,147 @@
+"""The vectors of docs/format.md: what the code makes, and what it obeys."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.vectors.make_vectors import FILES, render
+from tests.vectors.samples import address_of, body_of, content_of
+from tests.vectors.signed import spec_of_envelope, spec_of_head
+from usenetsyncd.errors import UsenetSyncError
+from usenetsyncd.model import ArticleAddress, ArticleKind, Fingerprint
+from usenetsyncd.wire import access, head, keys, membership
+from usenetsyncd.wire.article import decode_body
+from usenetsyncd.wire.block import decode_block, padme
+from usenetsyncd.wire.seal import open_sealed
+from usenetsyncd.wire.segment import FileHasher, content_hash, segment_id, split
+
+Vector = dict[str, Any]
+HERE = Path(__file__).parent.parent / "vectors"
+
+
+def unhex(vector: Vector, name: str) -> bytes:
+    return bytes.fromhex(vector[name])
+
+
+def obey_keys(vector: Vector) -> Vector:
+    if vector["do"] == "verify":
+        keys.verify_signature(*(unhex(vector, name) for name in ("public", "signature", "message")))
+        return {}
+    if vector["do"] == "share":
+        read = keys.share_keys(unhex(vector, "s"), Fingerprint(unhex(vector, "fingerprint")))
+        made = {}
+    else:
+        secret = keys.folder_secret(unhex(vector, "m"), unhex(vector, "folder_uid"))
+        signer = keys.signing_key(secret)
+        r = keys.read_secret(secret, vector["epoch"])
+        read = keys.read_keys(r, signer.fingerprint)
+        made = {"w": secret, "public": signer.public, "fingerprint": signer.fingerprint, "r": r}
+    made |= {"k_id": read.identity, "k_seg": read.sealing, "k_loc": read.location}
+    return {name: content.hex() for name, content in made.items()}
+
+
+def obey_names(vector: Vector) -> Vector:
+    address = vector["address"]
+    at = ArticleAddress(
+        ArticleKind(address["kind"]), unhex(address, "id"), address["copy"], address["generation"]
+    )
+    name = keys.name_article(unhex(vector, "k_loc"), at)
+    assert name.message_id == keys.message_id_of(unhex(vector, "k_loc"), at)
+    return {
+        "address_bytes": keys.encode_address(at).hex(),
+        "message_id": name.message_id,
+        "subject": name.subject,
+        "from": name.poster,
+        "file_name": name.file_name,
+    }
+
+
+def obey_content(vector: Vector) -> Vector:
+    if vector["do"] == "size_class":
+        return {"sizes": [[size, padme(size)] for size, _ in vector["sizes"]]}
+    content, identity = content_of(vector["content"]), unhex(vector, "k_id")
+    if vector["do"] == "hash":
+        hashed = content_hash(identity, content)
+        return {"hash": hashed.hex(), "segment_id": segment_id(hashed).hex()}
+    hasher = FileHasher(identity)
+    slices = [hasher.add_slice(content[at : at + length]).hex() for at, length in split(len(content))]
+    return {"slices": slices, "hash": hasher.digest().hex()}
+
+
+def obey_block(vector: Vector) -> Vector:
+    _, content = decode_block(content_of(vector["block"]), bytes(32), ArticleKind(vector["kind"]))
+    assert content == content_of(vector["content"])
+    return {}
+
+
+def obey_seal(vector: Vector) -> Vector:
+    read = keys.ReadKeys(
+        Fingerprint(unhex(vector, "fingerprint")), unhex(vector, "k_id"), unhex(vector, "k_seg"), b""
+    )
+    content = open_sealed(read, address_of(vector["address"]), body_of(vector["body"]))
+    assert content == content_of(vector["content"])
+    return {}
+
+
+def obey_head(vector: Vector) -> Vector:
+    content = unhex(vector, "content")
+    one = head.decode_head(content, Fingerprint(unhex(vector, "fingerprint")))
+    return {"head": spec_of_head(one), "head_hash": head.head_hash(content).hex()}
+
+
+def obey_envelope(vector: Vector) -> Vector:
+    one = membership.decode_envelope(unhex(vector, "content"), Fingerprint(unhex(vector, "fingerprint")))
+    return {"envelope": spec_of_envelope(one)}
+
+
+def obey_access(vector: Vector) -> Vector:
+    kind, secret, fingerprint = access.decode_access(vector["string"])
+    return {"kind": kind.value, "secret": secret.hex(), "fingerprint": fingerprint.hex()}
+
+
+def obey_article(vector: Vector) -> Vector:
+    assert decode_body(body_of(vector["block"])) == body_of(vector["body"])
+    return {}
+
+
+OBEY: dict[str, Callable[[Vector], Vector]] = {
+    "keys.json": obey_keys,
+    "names.json": obey_names,
+    "content.json": obey_content,
+    "block.json": obey_block,
+    "seal.json": obey_seal,
+    "head.json": obey_head,
+    "envelope.json": obey_envelope,
+    "access.json": obey_access,
+    "article.json": obey_article,
+}
+
+
+def load(name: str) -> list[Vector]:
+    vectors: list[Vector] = json.loads((HERE / name).read_text("ascii"))["vectors"]
+    return vectors
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_vectors_on_disk_are_what_the_code_makes(name: str) -> None:
+    assert (HERE / name).read_text("ascii") == render(name)
+
+
+@pytest.mark.parametrize("name", OBEY)
+def test_every_vector_is_obeyed(name: str) -> None:
+    for number, vector in enumerate(load(name)):
+        if vector["expect"] == "ok":
+            made = OBEY[name](vector)
+            assert made == {field: vector[field] for field in made}, f"vector {number}"
+            continue
+        with pytest.raises(UsenetSyncError) as raised:
+            OBEY[name](vector)
+        assert raised.value.code == vector["error"], f"vector {number}: {vector['why']}"
+
+
+def test_at_least_half_of_all_vectors_must_fail() -> None:
+    expected = [vector["expect"] for name in FILES for vector in load(name)]
+    assert expected.count("error") >= expected.count("ok")
