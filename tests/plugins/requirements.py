@@ -43,7 +43,9 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "root": lambda: None if os.geteuid() == 0 else "not root",
     "systemd-analyze": _command("systemd-analyze", "systemd"),
     "systemd-python": _systemd_python_missing,
-    "unprivileged": lambda: None if os.geteuid() != 0 else "root may do everything, so nothing can be refused",
+    "unprivileged": lambda: (
+        None if os.geteuid() != 0 else "root may do everything, so nothing can be refused"
+    ),
 }
 """Name -> why it is missing on this machine, None where it is there."""
 
