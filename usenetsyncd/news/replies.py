@@ -34,7 +34,10 @@ UNREACHABLE: Final = 1
 TLS_REFUSED: Final = 2
 """We refuse the server's certificate or handshake."""
 
-Overrides = Mapping[str, Mapping[str, str | int | float]]
+ONCE: Final = Backoff()
+"""One try, nothing again."""
+
+Overrides = Mapping[str, Mapping[str, str | float]]
 """Row name or code -> fields to replace (strategy, base_s, attempts, jitter, max_s, rest_s)."""
 
 
@@ -113,7 +116,7 @@ class Row:
     outcome: Outcome
     text: re.Pattern[str] | None = None
     unless: re.Pattern[str] | None = None
-    backoff: Backoff = Backoff()
+    backoff: Backoff = ONCE
     close: bool = False
     pool: PoolEffect = PoolEffect.NONE
     rest_s: float = 0.0
@@ -155,7 +158,7 @@ def _row(
         outcome,
         re.compile(text, re.IGNORECASE) if text else None,
         re.compile(unless, re.IGNORECASE) if unless else None,
-        backoff or Backoff(),
+        backoff or ONCE,
         close,
         pool,
         rest_s,
@@ -258,7 +261,13 @@ DEFAULT_ROWS: Final[tuple[Row, ...]] = (
 
 _AFTER_ARTICLE = Row("article_odd", frozenset(), frozenset(), Outcome.DOUBTFUL, close=True, blame=0.2)
 _REFUSED_ODDLY = Row(
-    "article_refused_oddly", frozenset(), frozenset(), Outcome.REFUSED, close=True, backoff=_wait(5, 3), blame=0.1
+    "article_refused_oddly",
+    frozenset(),
+    frozenset(),
+    Outcome.REFUSED,
+    close=True,
+    backoff=_wait(5, 3),
+    blame=0.1,
 )
 _OUT_OF_STEP = Row(
     "out_of_step", frozenset(), frozenset(), Outcome.LOST, close=True,
@@ -279,7 +288,9 @@ class ReplyTable:
         likely = self._likely.get((step, code))
         if likely is None:
             likely = tuple(
-                row for row in self.rows if (not row.steps or step in row.steps) and (not row.codes or code in row.codes)
+                row
+                for row in self.rows
+                if (not row.steps or step in row.steps) and (not row.codes or code in row.codes)
             )
             if 0 <= code <= 599:
                 self._likely[step, code] = likely
@@ -317,7 +328,7 @@ def _is_meant(row: Row, key: str) -> bool:
     return not final and key.isdecimal() and int(key) in row.codes and int(key) >= 100
 
 
-def _changed(row: Row, key: str, fields: Mapping[str, str | int | float]) -> Row:
+def _changed(row: Row, key: str, fields: Mapping[str, str | float]) -> Row:
     backoff, rest_s = row.backoff, row.rest_s
     for name, value in fields.items():
         where = f"retry.{key}.{name}"
@@ -336,11 +347,13 @@ def _changed(row: Row, key: str, fields: Mapping[str, str | int | float]) -> Row
         elif name == "rest_s":
             rest_s = _figure(where, value)
         else:
-            raise ConfigurationError(f"{where}: unknown; known are strategy, base_s, attempts, jitter, max_s, rest_s")
+            raise ConfigurationError(
+                f"{where}: unknown; known are strategy, base_s, attempts, jitter, max_s, rest_s"
+            )
     return replace(row, backoff=backoff, rest_s=rest_s)
 
 
-def _figure(where: str, value: str | int | float, least: float = 0.0, most: float = 1e6) -> float:
+def _figure(where: str, value: str | float, least: float = 0.0, most: float = 1e6) -> float:
     if isinstance(value, str | bool) or not least <= value <= most:
         raise ConfigurationError(f"{where}: expected a number from {least:g} to {most:g}, got {value!r}")
     return float(value)

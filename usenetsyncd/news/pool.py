@@ -1,0 +1,297 @@
+"""The connections of one account: opened when needed, used again last in first out, never more than allowed.
+
+Every change of state happens under one lock; dialling, QUIT and closing happen outside of it.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from usenetsyncd.clock import SYSTEM_CLOCK, Clock
+from usenetsyncd.errors import Cancelled, NewsError, NoServer
+from usenetsyncd.news.connection import Connection, Setback
+
+IDLE_S: Final = 300.0
+LIFE_S: Final = 3600.0
+KEEP_ALIVE_S: Final = 60.0
+_KEEP_ALIVE_WAIT_S: Final = 10.0
+_GROW_S: Final = 30.0
+_GROW_MAX_S: Final = 600.0
+_NAP_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """How many connections there are: lent, idle, being opened or closed; and how many there may be."""
+
+    lent: int
+    idle: int
+    changing: int
+    allowed: int
+    limit: int
+    held_until: float
+    reason: str
+
+
+class Pool:
+    """At most ``limit`` connections at any moment, those being opened and closed included."""
+
+    def __init__(
+        self,
+        limit: int,
+        dial: Callable[[], Connection],
+        interrupt: Callable[[], None] = lambda: None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        """dial: opens one, or raises Setback. interrupt: wakes those that are dialling, for close()."""
+        self._limit = limit
+        self._dial = dial
+        self._interrupt = interrupt
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._idle: list[tuple[Connection, float, float]] = []  # connection, idle since, heard from
+        self._lent: set[Connection] = set()
+        self._changing = 0  # being opened, closed or kept alive: they count
+        self._dialling = 0
+        self._proven = False  # the last dial succeeded; until then only one is tried at a time
+        self._allowed = limit
+        self._grow_at = 0.0
+        self._grow_after_s = _GROW_S
+        self._held_until = 0.0
+        self._hold: NewsError | None = None
+        self._closed = False
+        self._waiting = 0
+
+    # -- lending ----------------------------------------------------------------------------------
+
+    def obtain(self, stopped: Callable[[], bool] = lambda: False) -> Connection:
+        """A connection; whoever gets it calls ``give_back`` or ``discard``.
+
+        Waits while all are lent. Raises Setback when dialling fails, NoServer while dialling is held back and no
+        connection is left, Cancelled once stopped() or after close().
+        """
+        while True:
+            with self._changed:
+                found = self._wait_for_place(stopped)
+            if found is None:
+                return self._open()
+            connection, since, heard_at = found
+            if self._is_usable(connection, since, heard_at):
+                return connection
+            self.discard(connection, politely=True)
+
+    def _wait_for_place(self, stopped: Callable[[], bool]) -> tuple[Connection, float, float] | None:
+        """Under the lock: an idle connection, or None for the right to open one."""
+        while True:
+            if self._closed:
+                raise Cancelled("the news service is closing")
+            if stopped():
+                raise Cancelled("stopped while waiting for a connection")
+            if self._idle:
+                found = self._idle.pop()
+                self._lent.add(found[0])
+                return found
+            now = self._clock.monotonic()
+            held_s = self._held_until - now
+            if held_s <= 0:
+                self._grow(now)
+                if self._count() < self._allowed and (self._proven or not self._dialling):
+                    self._dialling += 1
+                    self._changing += 1
+                    return None
+            elif not self._lent and not self._changing and self._hold is not None:
+                error = NoServer(str(self._hold))
+                error.retry_after_s = held_s
+                raise error
+            self._waiting += 1
+            self._changed.wait(_NAP_S)
+            self._waiting -= 1
+
+    @property
+    def is_contended(self) -> bool:
+        """Whether somebody waits for a connection: who has had one for long should give it back."""
+        return self._waiting > 0
+
+    def _count(self) -> int:
+        return len(self._idle) + len(self._lent) + self._changing
+
+    def _open(self) -> Connection:
+        connection: Connection | None = None
+        try:
+            connection = self._dial()
+        finally:
+            with self._changed:
+                self._dialling -= 1
+                self._changing -= 1
+                self._proven = connection is not None
+                if connection is not None:
+                    self._lent.add(connection)
+                    self._hold, self._held_until = None, 0.0
+                self._changed.notify_all()
+        return connection
+
+    def _is_usable(self, connection: Connection, since: float, heard_at: float) -> bool:
+        now = self._clock.monotonic()
+        if now - connection.opened_at > LIFE_S or now - since > IDLE_S or not connection.is_in_step:
+            return False
+        # Silent for long: a firewall may have forgotten it, and then a POST would wait for the whole time-out.
+        return now - heard_at <= KEEP_ALIVE_S or self._answers(connection)
+
+    def _answers(self, connection: Connection) -> bool:
+        try:
+            connection.keep_alive(_KEEP_ALIVE_WAIT_S)
+        except Setback:
+            return False
+        return True
+
+    def give_back(self, connection: Connection) -> None:
+        """Return a lent connection; it is kept only if it is in step, young enough and within the limit."""
+        now = self._clock.monotonic()
+        sound = connection.is_in_step and now - connection.opened_at <= LIFE_S
+        with self._changed:
+            if sound and not self._closed and self._count() <= self._allowed:
+                self._lent.discard(connection)
+                self._idle.append((connection, now, now))
+                self._changed.notify()
+                return
+        self.discard(connection, politely=sound)
+
+    def discard(self, connection: Connection, politely: bool = False) -> None:
+        """Close a lent connection, on any doubt; it counts until it is closed."""
+        with self._changed:
+            self._lent.discard(connection)
+            self._changing += 1
+        self._end([connection], politely)
+
+    def _end(self, connections: list[Connection], politely: bool) -> None:
+        """Close connections that count as changing. All QUITs go out before the first answer is waited for."""
+        try:
+            said = [politely and connection.send_quit() for connection in connections]
+            for connection, was_said in zip(connections, said, strict=True):
+                if was_said:
+                    connection.finish()
+                else:
+                    connection.close()
+        finally:
+            with self._changed:
+                self._changing -= len(connections)
+                self._changed.notify_all()
+
+    # -- what the server makes of us ----------------------------------------------------------------
+
+    def shrink(self, to_one: bool) -> None:
+        """The server says that there are too many: allow what is running (or one), and one more after 30 s to 10 min."""
+        with self._changed:
+            running = 1 if to_one else len(self._lent) + len(self._idle)
+            self._allowed = max(1, min(running, self._limit))
+            self._grow_at = self._clock.monotonic() + self._grow_after_s
+            self._grow_after_s = min(self._grow_after_s * 2, _GROW_MAX_S)
+            surplus = max(0, self._count() - self._allowed)
+            ended = [self._idle.pop(0)[0] for _ in range(min(surplus, len(self._idle)))]
+            self._changing += len(ended)
+        self._end(ended, politely=True)
+
+    def hold(self, for_s: float, error: NewsError) -> None:
+        """Open nothing new for that long; what is open goes on being used."""
+        with self._changed:
+            self._held_until = max(self._held_until, self._clock.monotonic() + for_s)
+            self._hold = error
+            self._changed.notify_all()
+
+    def reserve(self, wanted: int) -> int:
+        """Set up to that many places aside, closing idle connections for them; returns how many. See ``unreserve``."""
+        with self._changed:
+            spare = max(0, min(wanted, self._allowed - self._count()))
+            ended = [self._idle.pop(0)[0] for _ in range(min(wanted - spare, len(self._idle)))]
+            # Counted twice while they close, so that nobody slips into the place they leave.
+            self._changing += spare + 2 * len(ended)
+        self._end(ended, politely=True)
+        return spare + len(ended)
+
+    def unreserve(self, count: int) -> None:
+        """Give the places back."""
+        with self._changed:
+            self._changing -= count
+            self._changed.notify_all()
+
+    def release(self) -> None:
+        """End a hold early."""
+        with self._changed:
+            self._held_until, self._hold = 0.0, None
+            self._changed.notify_all()
+
+    def busy_share(self) -> float:
+        """Share of the allowed connections that is lent, 0..1 and above while the pool shrinks."""
+        return len(self._lent) / self._allowed
+
+    def _grow(self, now: float) -> None:
+        if self._allowed < self._limit and now >= self._grow_at:
+            self._allowed += 1
+            self._grow_at = now + _GROW_S
+            if self._allowed == self._limit:
+                self._grow_after_s = _GROW_S
+
+    # -- upkeep and the end -------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Close what has been idle or open for too long, and keep the others alive. Call it twice a minute or so."""
+        now = self._clock.monotonic()
+        with self._changed:
+            stale = [i for i in self._idle if now - i[1] > IDLE_S or now - i[0].opened_at > LIFE_S]
+            quiet = [i for i in self._idle if i not in stale and now - i[2] >= KEEP_ALIVE_S]
+            self._idle = [i for i in self._idle if i not in stale and i not in quiet]
+            self._changing += len(stale) + len(quiet)
+        self._end([connection for connection, _, _ in stale], politely=True)
+        for connection, since, _ in quiet:
+            if connection.is_in_step and self._answers(connection):
+                self._return_kept(connection, since)
+            else:
+                self._end([connection], politely=False)
+
+    def _return_kept(self, connection: Connection, since: float) -> None:
+        with self._changed:
+            if not self._closed:
+                self._changing -= 1
+                # At the bottom: the least used go first, and keep-alive does not count as use.
+                self._idle.insert(0, (connection, since, self._clock.monotonic()))
+                self._changed.notify()
+                return
+        self._end([connection], politely=True)
+
+    def state(self) -> PoolState:
+        """How things stand."""
+        with self._changed:
+            held = self._held_until > self._clock.monotonic()
+            return PoolState(
+                len(self._lent),
+                len(self._idle),
+                self._changing,
+                self._allowed,
+                self._limit,
+                self._held_until if held else 0.0,
+                str(self._hold) if held and self._hold is not None else "",
+            )
+
+    def retire(self) -> None:
+        """Lend no more, say QUIT to the idle ones; lent ones are closed as they come back."""
+        with self._changed:
+            self._closed = True
+            ended = [connection for connection, _, _ in self._idle]
+            self._idle.clear()
+            self._changing += len(ended)
+            self._changed.notify_all()
+        self._end(ended, politely=True)
+
+    def close(self, deadline_s: float) -> None:
+        """Retire; wait for what is lent until the deadline, then cut it off. Afterwards nothing is open."""
+        ends_at = self._clock.monotonic() + deadline_s
+        self.retire()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._count(), max(0.0, ends_at - self._clock.monotonic()))
+            left = list(self._lent)
+        self._interrupt()
+        for connection in left:
+            connection.abort()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._count(), _KEEP_ALIVE_WAIT_S)

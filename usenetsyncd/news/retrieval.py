@@ -1,0 +1,325 @@
+"""Asking for many articles at once: pipelined, over many connections, from server to server until each is answered.
+
+Every wanted article stands in one queue: that of the servers of one priority, where anybody may take it, or that of
+one server, which is the next to ask. Workers, one for each connection, take from both.
+"""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Final
+
+from usenetsyncd.errors import ArticleMissing, Cancelled, ConnectionLost, NewsError
+from usenetsyncd.model import MessageId
+from usenetsyncd.news.connection import Connection, Setback
+from usenetsyncd.news.crew import Crew
+from usenetsyncd.news.pace import ByteLimiter
+from usenetsyncd.news.replies import Outcome, Row, Step
+from usenetsyncd.news.server import Server, public_error
+
+Deliver = Callable[[MessageId, bytes | None, NewsError | None], None]
+"""Called with (id, raw block, None), for STAT (id, None, None), or with (id, None, ArticleMissing or another NewsError)."""
+
+_STAT_DEPTH: Final = 100
+_BODY_DEPTH: Final = 4
+_BODY_DEPTH_MAX: Final = 10
+_RTT_PER_BODY_S: Final = 0.008
+_TRIES: Final = 3
+_UNSURE_MAX: Final = 200
+_HOLD_S: Final = 1.0
+_PATIENCE_S: Final = 15.0
+
+
+@dataclass(slots=True, eq=False)
+class _Wanted:
+    message_id: MessageId
+    asked: set[str] = field(default_factory=set)
+    tries: int = 0
+    unknown: NewsError | None = None
+
+
+class Retrieval:
+    """One run over a list of ids. Use once."""
+
+    def __init__(
+        self,
+        step: Step,
+        ids: Sequence[MessageId],
+        servers: Sequence[Server],
+        crew: Crew,
+        deliver: Deliver,
+        stopped: Callable[[], bool],
+        pace: ByteLimiter,
+    ) -> None:
+        """step: STAT or BODY. servers: in the order in which to ask, those of one priority side by side."""
+        self._step = step
+        self._servers = list(servers)
+        self._crew = crew
+        self._deliver = deliver
+        self._user_stopped = stopped
+        self._pace = pace
+        self._changed = threading.Condition()
+        self._own: dict[str, deque[_Wanted]] = {server.name: deque() for server in servers}
+        self._common: dict[str, deque[_Wanted]] = {}
+        for _, tier in groupby(self._servers, key=lambda server: server.account.priority):
+            shared: deque[_Wanted] = deque()
+            self._common.update((server.name, shared) for server in tier)
+        self._common[self._servers[0].name].extend(map(_Wanted, ids))
+        self._left = len(ids)
+        self._working: Counter[str] = Counter()
+        self._failed: dict[str, NewsError] = {}
+        self._broken: BaseException | None = None
+        self._lent: set[Connection] = set()
+
+    def run(self) -> None:
+        """Ask until every id is delivered. Raises Cancelled when stopped, or what the callback raised."""
+        first_tier = self._servers[0].account.priority
+        for server in self._servers:
+            if server.account.priority == first_tier:
+                self._call_workers(server)
+        with self._changed:
+            while self._left and not self._stopped():
+                self._work_here_or_wait()
+            stopped = [] if not self._left else list(self._lent)
+        for connection in stopped:
+            connection.abort()
+        with self._changed:
+            # Workers may be in the callback: nobody returns before they have ended.
+            self._changed.wait_for(lambda: not any(self._working.values()))
+        if self._broken is not None:
+            raise self._broken
+        if self._left:
+            raise Cancelled("the retrieval was stopped")
+
+    # -- workers ----------------------------------------------------------------------------------
+
+    def _stopped(self) -> bool:
+        return self._broken is not None or self._user_stopped()
+
+    def _work_here_or_wait(self) -> None:
+        """Under the lock: do the share of a server that nobody works on in this thread, so that small jobs need no
+        other; else wait."""
+        for server in self._servers:
+            if self._waiting(server) and not self._working[server.name] and server.name not in self._failed:
+                break
+        else:
+            if not any(self._working.values()):
+                raise RuntimeError("articles are wanted that stand in no queue")
+            self._changed.wait(0.5)
+            return
+        self._working[server.name] += 1
+        self._changed.release()
+        try:
+            self._work(server)
+        finally:
+            self._changed.acquire()
+
+    def _call_workers(self, server: Server) -> None:
+        """Have as many workers for a server as its queue is worth; a small queue is left to the caller's thread."""
+        worth = 2 if self._step is Step.BODY else 2 * _STAT_DEPTH
+        with self._changed:
+            wished = min(max(1, server.capacity()), -(-self._waiting(server) // worth))
+            missing = wished - self._working[server.name]
+            if wished < 2 or missing <= 0 or server.name in self._failed:
+                return
+            self._working[server.name] += missing
+        for _ in range(missing):
+            if not self._crew.submit(lambda: self._work(server)):
+                self._leave(server)
+
+    def _leave(self, server: Server) -> None:
+        with self._changed:
+            self._working[server.name] -= 1
+            self._changed.notify_all()
+
+    def _work(self, server: Server) -> None:
+        """One worker's life: connections to one server until nothing is left to ask of it."""
+        failures = 0
+        try:
+            while self._waiting(server) and not self._stopped():
+                before = self._left
+                try:
+                    with server.lend(self._stopped) as connection, self._known(connection):
+                        self._converse(server, connection)
+                except Cancelled:
+                    raise
+                except NewsError as error:
+                    failures = failures + 1 if before == self._left else 1
+                    self._after_failure(server, error, failures)
+        except Cancelled as error:
+            if not self._stopped():
+                self._give_up_on(server, NewsError(str(error)))
+        except Exception as error:  # noqa: BLE001 - the callback's, or ours: run() raises it again
+            self._broken = error
+        finally:
+            self._leave(server)
+
+    @contextmanager
+    def _known(self, connection: Connection) -> Iterator[None]:
+        """While it lasts, a stop may cut this connection off."""
+        with self._changed:
+            self._lent.add(connection)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._lent.discard(connection)
+
+    def _after_failure(self, server: Server, error: NewsError, failures: int) -> None:
+        """Wait a little and try again, or leave this server to itself; Cancelled when stopped."""
+        if self._stopped():
+            return
+        if isinstance(error, Setback):
+            server.suffer(error)
+            delay_s = error.row.backoff.delay_s(failures, server.draw())
+            final = error.row.backoff.exhausted(failures)
+            error = public_error(error, delay_s)
+        else:
+            # No connection came about. Another server can answer at once; the only one is worth a short wait.
+            delay_s = error.retry_after_s
+            others = len(self._servers) - len(self._failed) - 1
+            final = bool(others) or not 0 < delay_s <= _PATIENCE_S or failures >= _TRIES
+        if final:
+            self._give_up_on(server, error)
+            return
+        ends_at = server.clock.monotonic() + delay_s
+        while not self._stopped() and (left_s := ends_at - server.clock.monotonic()) > 0:
+            server.wait(min(left_s, 0.2))
+
+    def _converse(self, server: Server, connection: Connection) -> None:
+        """Ask and listen on one connection. Raises Setback with everything unanswered put back into the queue."""
+        asked: deque[_Wanted] = deque()
+        unsure: list[_Wanted] = []  # said to be missing, by replies that name no id
+        since = server.clock.monotonic()
+        login_again = False
+        depth = self._depth(connection)
+        try:
+            while True:
+                if self._stopped():
+                    raise Cancelled("the retrieval was stopped")
+                overdue = server.pool.is_contended and server.clock.monotonic() - since > _HOLD_S
+                if not login_again and not overdue and len(unsure) < _UNSURE_MAX and len(asked) <= depth // 2:
+                    self._ask_more(server, connection, asked, depth)
+                if not asked:
+                    break
+                message_id, row, reply, block = connection.answer()
+                wanted = asked.popleft()
+                if row.outcome is Outcome.LOGIN_AGAIN:
+                    login_again = True
+                    self._again(server, [wanted])
+                elif row.outcome is Outcome.MISSING and message_id not in reply.text:
+                    unsure.append(wanted)
+                else:
+                    if message_id in reply.text:
+                        self._settle(server, unsure)
+                    self._answered(server, wanted, row, reply.text, block)
+                if login_again and not asked:
+                    connection.login()
+                    login_again = False
+            if not connection.is_in_step:
+                raise connection.out_of_step(self._step)
+            self._settle(server, unsure)
+        except BaseException:
+            self._again(server, [*unsure, *asked])
+            raise
+
+    def _depth(self, connection: Connection) -> int:
+        if self._step is Step.STAT:
+            return _STAT_DEPTH
+        return min(_BODY_DEPTH_MAX, _BODY_DEPTH + int(connection.round_trip_s / _RTT_PER_BODY_S))
+
+    def _ask_more(self, server: Server, connection: Connection, asked: deque[_Wanted], depth: int) -> None:
+        with self._changed:
+            fair = -(-self._waiting(server) // max(1, self._working[server.name]))
+            batch = [self._take(server) for _ in range(min(fair, depth - len(asked)))]
+        if batch:
+            asked.extend(batch)
+            connection.request(self._step, [wanted.message_id for wanted in batch])
+
+    # -- queues -----------------------------------------------------------------------------------
+
+    def _waiting(self, server: Server) -> int:
+        return len(self._own[server.name]) + len(self._common[server.name])
+
+    def _take(self, server: Server) -> _Wanted:
+        own = self._own[server.name]
+        return own.popleft() if own else self._common[server.name].popleft()
+
+    def _again(self, server: Server, unanswered: list[_Wanted]) -> None:
+        """These got no answer from the server: ask it once more, or somebody else after three tries."""
+        for wanted in unanswered:
+            wanted.tries += 1
+            with self._changed:
+                again = wanted.tries < _TRIES and server.name not in self._failed
+                if again:
+                    self._own[server.name].append(wanted)
+            if not again:
+                wanted.unknown = ConnectionLost(f"{server.name} gave no answer about {wanted.message_id}")
+                self._next(server, wanted)
+
+    def _settle(self, server: Server, unsure: list[_Wanted]) -> None:
+        """The replies are in step up to here: what was said to be missing is missing there."""
+        for wanted in unsure:
+            self._next(server, wanted)
+        unsure.clear()
+
+    def _answered(self, server: Server, wanted: _Wanted, row: Row, text: str, block: bytes | None) -> None:
+        if row.outcome is Outcome.DONE:
+            if block is not None:
+                server.count(fetched=1, bytes_down=len(block))
+                self._pace.take(len(block), self._stopped)
+            self._finish(wanted, block, None)
+            return
+        if row.outcome is not Outcome.MISSING:
+            setback = Setback(self._step, row, f"{server.name} said '{text[:200]}' of {wanted.message_id}")
+            server.suffer(setback)
+            wanted.unknown = public_error(setback, row.backoff.delay_s(1))
+        self._next(server, wanted)
+
+    def _next(self, server: Server, wanted: _Wanted) -> None:
+        """This server has been asked: the next one, or the final word."""
+        wanted.asked.add(server.name)
+        wanted.tries = 0
+        with self._changed:
+            following = self._following(wanted)
+            if following is not None:
+                self._own[following.name].append(wanted)
+                self._changed.notify_all()
+        if following is None:
+            self._finish(wanted, None, wanted.unknown or ArticleMissing(f"no server has {wanted.message_id}"))
+        elif following is not server:
+            self._call_workers(following)
+
+    def _following(self, wanted: _Wanted) -> Server | None:
+        for server in self._servers:
+            if server.name in wanted.asked:
+                continue
+            if server.name not in self._failed:
+                return server
+            wanted.unknown = self._failed[server.name]
+        return None
+
+    def _give_up_on(self, server: Server, error: NewsError) -> None:
+        """No connection to this server: what waits for it goes to the others, and stays unknown here."""
+        with self._changed:
+            self._failed[server.name] = error
+            queued = [self._own[server.name]]
+            common = self._common[server.name]
+            if all(name in self._failed for name, shared in self._common.items() if shared is common):
+                queued.append(common)
+            moved = [wanted for waiting in queued for wanted in waiting]
+            for waiting in queued:
+                waiting.clear()
+        for wanted in moved:
+            wanted.unknown = error
+            self._next(server, wanted)
+
+    def _finish(self, wanted: _Wanted, block: bytes | None, error: NewsError | None) -> None:
+        self._deliver(wanted.message_id, block, error)
+        with self._changed:
+            self._left -= 1
+            if not self._left:
+                self._changed.notify_all()

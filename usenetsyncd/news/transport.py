@@ -1,0 +1,228 @@
+"""One TCP connection, plain or TLS: bounded waits, whole articles out, nothing of NNTP.
+
+Used by one thread at a time; only ``abort`` may come from another.
+"""
+
+import contextlib
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from usenetsyncd.clock import SYSTEM_CLOCK, Clock
+from usenetsyncd.errors import ConnectFailed, ConnectionLost
+from usenetsyncd.model import ServerAccount
+from usenetsyncd.news.tls import is_loopback, secure
+
+Buffer = bytes | bytearray | memoryview
+
+PROGRESS_BYTES: Final = 16_384
+"""Less than this within one time-out counts as standing still: a peer must not hold us with a byte now and then."""
+
+DIAL_S: Final = 15.0
+"""Longest wait for one TCP connection: a stop cannot interrupt it."""
+
+_RECORD_BYTES: Final = 16_384  # plaintext of one TLS record
+_MORE: Final[int] = getattr(
+    socket, "MSG_MORE", 0
+)  # Linux: the terminator rides in the same packet as the body's end
+
+
+class Transport:
+    """A connected socket. Every OSError comes out as ConnectionLost."""
+
+    def __init__(self, sock: socket.socket, account: ServerAccount, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._sock = sock
+        self._account = account
+        self._clock = clock
+        self._tls: ssl.SSLSocket | None = None
+        self._closing = threading.Lock()
+        self._closed = False
+        self.bytes_up = 0
+        self.bytes_down = 0
+
+    @property
+    def is_private(self) -> bool:
+        """Whether a password may go over it: TLS, or a peer on this very machine."""
+        return self._tls is not None or is_loopback(str(self._sock.getpeername()[0]))
+
+    @property
+    def tls(self) -> ssl.SSLSocket | None:
+        """The TLS socket, to ask for version and certificate."""
+        return self._tls
+
+    def start_tls(self, context: ssl.SSLContext) -> None:
+        """Shake hands and verify. Raises TlsFailed, or ConnectionLost."""
+        try:
+            self._sock = self._tls = secure(self._sock, context, self._account)
+        except OSError as error:
+            raise ConnectionLost(f"{self._account.name}: {_why(error)} during the TLS handshake") from error
+
+    def receive_into(self, room: memoryview) -> int:
+        """Read what there is, at least one byte; returns the count. Raises ConnectionLost at the end of the stream."""
+        try:
+            count = self._sock.recv_into(room)
+        except (OSError, ValueError) as error:
+            raise ConnectionLost(f"{self._account.name}: {_why(error)}") from error
+        if not count:
+            raise ConnectionLost(f"{self._account.name}: the server closed the connection")
+        self.bytes_down += count
+        return count
+
+    def send(self, line: Buffer) -> None:
+        """Send commands. Raises ConnectionLost."""
+        self._send_parts((line,))
+
+    def send_article(self, parts: Sequence[Buffer]) -> None:
+        """Send an article whole, without joining its parts; the last part is the terminator.
+
+        Raises ConnectionLost; then the terminator has not gone out whole, so the server cannot have the article.
+        """
+        *text, terminator = parts
+        self._send_parts(text, _MORE)
+        if self.has_unexpected():
+            raise ConnectionLost(
+                f"{self._account.name}: the server spoke before the article had been sent whole"
+            )
+        self._send_parts((terminator,))
+
+    def has_unexpected(self) -> bool:
+        """Whether the server has said something, or hung up, while it was not asked. Does not wait."""
+        try:
+            if self._tls is not None and self._tls.pending():
+                return True
+            if not _is_readable(self._sock):
+                return False
+            return self._tls is None or self._tls_has_text(self._tls)
+        except (OSError, ValueError):
+            return True
+
+    def abort(self) -> None:
+        """End it now, whatever its thread is doing with it. The one method for other threads."""
+        with self._closing:
+            if not self._closed:
+                with contextlib.suppress(OSError):
+                    # Not SSLSocket.shutdown: that one takes TLS off while the owner may still be writing.
+                    socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the socket. Harmless when it is closed already."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            with contextlib.suppress(OSError):
+                self._sock.close()
+
+    def limit_wait(self, timeout_s: float) -> None:
+        """Wait no longer than this for one read or write."""
+        with contextlib.suppress(OSError):
+            self._sock.settimeout(timeout_s)
+
+    def _tls_has_text(self, secured: ssl.SSLSocket) -> bool:
+        # Readable may mean no more than a TLS 1.3 session ticket.
+        secured.settimeout(0)
+        try:
+            secured.recv(1)
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            secured.settimeout(self._account.timeout_s)
+        return True
+
+    def _send_parts(self, parts: Sequence[Buffer], flags: int = 0) -> None:
+        left = [memoryview(part).cast("B") for part in parts if len(part)]
+        try:
+            if self._tls is None:
+                self._send_plain(left, flags)
+            else:
+                self._send_tls(self._tls, left)
+        except (OSError, ValueError) as error:
+            raise ConnectionLost(f"{self._account.name}: {_why(error)} while sending") from error
+
+    def _send_plain(self, left: list[memoryview], flags: int) -> None:
+        since, moved = self._clock.monotonic(), 0
+        while left:
+            sent = self._sock.sendmsg(left, (), flags)
+            self.bytes_up += sent
+            moved += sent
+            while left and sent >= len(left[0]):
+                sent -= len(left.pop(0))
+            if left:
+                left[0] = left[0][sent:]
+                since, moved = self._check_progress(since, moved)
+
+    def _send_tls(self, secured: ssl.SSLSocket, left: list[memoryview]) -> None:
+        since, moved = self._clock.monotonic(), 0
+        for piece in _records(left):
+            done = 0
+            while done < len(piece):
+                sent = secured.send(piece[done:])
+                self.bytes_up += sent
+                done += sent
+                since, moved = self._check_progress(since, moved + sent)
+
+    def _check_progress(self, since: float, moved: int) -> tuple[float, int]:
+        now = self._clock.monotonic()
+        if moved >= PROGRESS_BYTES:
+            return now, 0
+        if now - since > self._account.timeout_s:
+            raise TimeoutError
+        return since, moved
+
+
+def dial(account: ServerAccount, clock: Clock = SYSTEM_CLOCK) -> Transport:
+    """Connect by TCP. Raises ConnectFailed with the reason."""
+    try:
+        sock = socket.create_connection(
+            (account.host.strip("[]"), account.port), min(account.timeout_s, DIAL_S)
+        )
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise ConnectFailed(
+            f"{account.name}: no connection to {account.host}:{account.port}: {_why(error)}"
+        ) from error
+    sock.settimeout(account.timeout_s)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return Transport(sock, account, clock)
+
+
+def _records(parts: list[memoryview]) -> Iterator[memoryview]:
+    """The parts as writes for TLS. Short pieces are joined until they fill a record, so that none is nearly empty; the
+    long middle is never copied."""
+    carried = b""
+    for part in parts:
+        taken = min(-len(carried) % _RECORD_BYTES, len(part))
+        carried += part[:taken]
+        if len(carried) == _RECORD_BYTES:
+            yield memoryview(carried)
+            carried = b""
+        whole = taken + (len(part) - taken) // _RECORD_BYTES * _RECORD_BYTES
+        if whole > taken:
+            yield part[taken:whole]
+        carried += part[whole:]
+    if carried:
+        yield memoryview(carried)
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    if hasattr(select, "poll"):
+        waiting = select.poll()
+        waiting.register(sock, select.POLLIN)
+        return bool(waiting.poll(0))
+    return bool(select.select([sock], [], [], 0)[0])
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "time-out"
+    if isinstance(error, socket.gaierror):
+        return f"the name is not known ({error.strerror})"
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there"
+    if isinstance(error, ConnectionResetError | BrokenPipeError | ssl.SSLEOFError):
+        return "the connection was cut"
+    text = getattr(error, "strerror", None) or getattr(error, "reason", None) or str(error)
+    return str(text) or type(error).__name__
