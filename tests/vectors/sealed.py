@@ -70,6 +70,11 @@ def block_of(
     return (block + padding).ljust(padme(len(block)) if whole is None else whole, b"\0")
 
 
+def _frame(window: int) -> bytes:
+    """A zstd frame of the letter a in one raw block, with any window descriptor (RFC 8878 3.1.1)."""
+    return bytes.fromhex(f"28b52ffd 80 {window:02x} 01000000 090000 61")
+
+
 def make_blocks() -> list[Vector]:
     """Blocks that open, and blocks that a holder of the keys could seal but nobody may accept."""
     vectors: list[Vector] = []
@@ -82,6 +87,7 @@ def make_blocks() -> list[Vector]:
         (ZEROS, 0, None),
         (bytes(4_084), 0, None),
         (bytes(4_085), 0, None),
+        (b"a", 1, _frame(0x50)),
     ):
         block = spec_of(block_of(content, codec, stored))
         vectors.append({"kind": 1, "block": block, "content": spec_of(content)} | OK)
@@ -114,6 +120,7 @@ def _bad_blocks() -> list[tuple[bytes, str, str]]:
         (block_of(TEXT, 1, TEXT_ZSTD[:-1]), bad, "frame cut short"),
         (block_of(TEXT, 1, TEXT_ZSTD + b"\0"), bad, "a byte after the frame"),
         (block_of(TEXT, 1, TEXT), bad, "not a zstd frame"),
+        (block_of(b"a", 1, _frame(0x58)), "limit_exceeded", "asks for a window of 2 MiB"),
         (block_of(TEXT, 1, BOMB_ZSTD), bad, "4 MiB in a frame of a block of 8,800 bytes"),
         (block_of(TEXT, 2, TEXT_LZMA, content_len=8_799), bad, "stream holds more than the block says"),
         (block_of(TEXT, 2, TEXT_LZMA, content_len=8_801), bad, "stream holds less than the block says"),

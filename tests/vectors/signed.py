@@ -2,7 +2,17 @@
 
 import struct
 
-from tests.vectors.samples import MASTER, OK, READ_SECRET, SHARE_SECRET, SIGNER, STRANGER, Vector, error
+from tests.vectors.samples import (
+    MASTER,
+    OK,
+    READ_SECRET,
+    SHARE_SECRET,
+    SIGNER,
+    STRANGER,
+    Vector,
+    error,
+    spec_of_address,
+)
 from tests.vectors.sealed import flip
 from usenetsyncd.model import Fingerprint, PageRef, SegmentId
 from usenetsyncd.wire import access, head, keys, membership
@@ -42,7 +52,14 @@ def make_heads() -> list[Vector]:
     for one in _heads():
         content = head.encode_head(one, SIGNER)
         hashed = head.head_hash(content).hex()
-        vectors.append(base | {"content": content.hex(), "head_hash": hashed, "head": spec_of_head(one)} | OK)
+        place = spec_of_address(head.head_address(one.epoch, one.version))
+        fields = {"address": place, "content": content.hex(), "head_hash": hashed, "head": spec_of_head(one)}
+        vectors.append(base | fields | OK)
+    misplaced = {
+        "address": spec_of_address(head.head_address(1, 100)),
+        "content": head.encode_head(_heads()[1], SIGNER).hex(),
+    }
+    vectors.append(base | misplaced | error("content_mismatch", "version 2 in the place of version 100"))
     for content, code, why in _bad_heads():
         vectors.append(base | {"content": content.hex()} | error(code, why))
     return vectors
@@ -113,7 +130,14 @@ def make_envelopes() -> list[Vector]:
     vectors: list[Vector] = []
     for one in (public, revoked):
         content = membership.encode_envelope(one, SIGNER)
-        vectors.append(base | {"content": content.hex(), "envelope": spec_of_envelope(one)} | OK)
+        place = spec_of_address(membership.envelope_address(one.serial))
+        fields = {"address": place, "content": content.hex(), "envelope": spec_of_envelope(one)}
+        vectors.append(base | fields | OK)
+    misplaced = {
+        "address": spec_of_address(membership.envelope_address(7)),
+        "content": membership.encode_envelope(public, SIGNER).hex(),
+    }
+    vectors.append(base | misplaced | error("content_mismatch", "serial 1 in the place of serial 7"))
     for content, code, why in _bad_envelopes(membership.encode_envelope(public, SIGNER)):
         vectors.append(base | {"content": content.hex()} | error(code, why))
     return vectors

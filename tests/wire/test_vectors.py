@@ -87,13 +87,14 @@ def obey_seal(vector: Vector) -> Vector:
 
 
 def obey_head(vector: Vector) -> Vector:
-    content = unhex(vector, "content")
-    one = head.decode_head(content, Fingerprint(unhex(vector, "fingerprint")))
+    content, at = unhex(vector, "content"), address_of(vector["address"]) if "address" in vector else None
+    one = head.decode_head(content, Fingerprint(unhex(vector, "fingerprint")), at)
     return {"head": spec_of_head(one), "head_hash": head.head_hash(content).hex()}
 
 
 def obey_envelope(vector: Vector) -> Vector:
-    one = membership.decode_envelope(unhex(vector, "content"), Fingerprint(unhex(vector, "fingerprint")))
+    content, at = unhex(vector, "content"), address_of(vector["address"]) if "address" in vector else None
+    one = membership.decode_envelope(content, Fingerprint(unhex(vector, "fingerprint")), at)
     return {"envelope": spec_of_envelope(one)}
 
 

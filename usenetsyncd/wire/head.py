@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 from itertools import pairwise
 
-from usenetsyncd.errors import FormatError, LimitExceeded
+from usenetsyncd.errors import ContentMismatch, FormatError, LimitExceeded
 from usenetsyncd.model import SEGMENT_SIZE_BYTES, ArticleAddress, ArticleKind, Fingerprint, PageRef, SegmentId
 from usenetsyncd.wire.keys import KEY_BYTES, MAX_EPOCH, SigningKey, label
 from usenetsyncd.wire.signed import check_signed, sign
@@ -83,10 +83,12 @@ def encode_head(head: Head, key: SigningKey) -> bytes:
     return sign(fixed + older, key, _LABEL)
 
 
-def decode_head(content: bytes, fingerprint: Fingerprint) -> Head:
+def decode_head(content: bytes, fingerprint: Fingerprint, at: ArticleAddress | None = None) -> Head:
     """The head in ``content``, its signature checked against ``fingerprint``.
 
-    Raises FormatError, LimitExceeded, BadSignature, NewerFormat.
+    at: where it was found, for whatever came from a server: a reader can seal an old head anew in the place of
+    a newer one, and only this tells.
+    Raises FormatError, LimitExceeded, BadSignature, NewerFormat, ContentMismatch.
     """
     message = check_signed(content, HEAD_VERSION, _LABEL, fingerprint, _FIXED.size)
     (_, suite, reserved, _, public, epoch, version, created, expires, previous, segment, offset, length,
@@ -100,6 +102,8 @@ def decode_head(content: bytes, fingerprint: Fingerprint) -> Head:
         None if root == _NO_PAGE else root, files, folders, total, older,
     )  # fmt: skip
     _check(head)
+    if at is not None and at.id != head_address(epoch, version).id:
+        raise ContentMismatch(f"the head of version {version} stands in the place of another")
     return head
 
 

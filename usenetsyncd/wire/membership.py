@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-from usenetsyncd.errors import FormatError, LimitExceeded, NewerFormat
+from usenetsyncd.errors import ContentMismatch, FormatError, LimitExceeded, NewerFormat
 from usenetsyncd.model import ArticleAddress, ArticleKind, Fingerprint
 from usenetsyncd.wire.head import MAX_VERSION
 from usenetsyncd.wire.keys import KEY_BYTES, MAX_EPOCH, SigningKey, label
@@ -69,10 +69,11 @@ def encode_envelope(envelope: Envelope, key: SigningKey) -> bytes:
     return sign(fixed + envelope.read_secret, key, _LABEL)
 
 
-def decode_envelope(content: bytes, fingerprint: Fingerprint) -> Envelope:
+def decode_envelope(content: bytes, fingerprint: Fingerprint, at: ArticleAddress | None = None) -> Envelope:
     """The envelope in ``content``, its signature checked against ``fingerprint``.
 
-    Raises FormatError, LimitExceeded, BadSignature, and NewerFormat for a share of a kind unknown here.
+    at: where it was found, for whatever came from a server (see decode_head).
+    Raises FormatError, LimitExceeded, BadSignature, ContentMismatch, and NewerFormat for a kind unknown here.
     """
     message = check_signed(content, ENVELOPE_VERSION, _LABEL, fingerprint, _FIXED.size)
     (_, share, grants, reserved, _, public, serial, expires, epoch, version,
@@ -84,6 +85,8 @@ def decode_envelope(content: bytes, fingerprint: Fingerprint) -> Envelope:
         raise NewerFormat(_unknown_share(share))
     envelope = Envelope(ShareKind(share), public, fingerprint, serial, expires, epoch, version, wrapped)
     _check(envelope)
+    if at is not None and at.id != envelope_address(serial).id:
+        raise ContentMismatch(f"the envelope of serial {serial} stands in the place of another")
     return envelope
 
 
