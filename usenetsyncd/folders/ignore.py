@@ -1,4 +1,4 @@
-"""Ignore rules in gitignore syntax (parsed by pathspec), on paths as bytes."""
+"""IgnoreRules rules in gitignore syntax (parsed by pathspec), on paths as bytes."""
 
 import os
 import re
@@ -19,7 +19,7 @@ _DIRECTORY_MARK = b"(?P<ps_d>"
 
 
 @dataclass(frozen=True, slots=True)
-class Ignore:
+class IgnoreRules:
     """Compiled rules; false when there are none, so that a scan can leave the question out.
 
     problems: one sentence for each line that is not a pattern (it is left out); for ``folder errors``.
@@ -57,10 +57,10 @@ class Ignore:
         return bool(path) and self.matches(path, is_dir)
 
 
-NO_RULES = Ignore()
+NO_RULES = IgnoreRules()
 
 
-def compile_rules(*lists: Iterable[str | bytes]) -> Ignore:
+def compile_rules(*lists: Iterable[str | bytes]) -> IgnoreRules:
     """Rules from lists of gitignore lines, later lists overruling earlier ones (global, folder, own file)."""
     problems: list[str] = []
     regexes: list[tuple[bytes, bool]] = []
@@ -75,16 +75,16 @@ def compile_rules(*lists: Iterable[str | bytes]) -> Ignore:
             source = pattern.regex.pattern
             regexes.append((source.replace(_DIRECTORY_MARK, b"(?:"), pattern.include))
     if not any(ignores for _, ignores in regexes):
-        return Ignore(tuple(problems))
+        return IgnoreRules(tuple(problems))
     # fullmatch and DOTALL: a newline is a byte of a name like any other.
     at_all = re.compile(b"|".join(b"(?:%b)" % source for source, ignores in regexes if ignores), re.DOTALL)
     if all(ignores for _, ignores in regexes):
-        return Ignore(tuple(problems), at_all)
+        return IgnoreRules(tuple(problems), at_all)
     ordered = tuple((re.compile(source, re.DOTALL), ignores) for source, ignores in reversed(regexes))
-    return Ignore(tuple(problems), at_all, ordered)
+    return IgnoreRules(tuple(problems), at_all, ordered)
 
 
-def load_rules(root: FolderRoot, *lists: Iterable[str | bytes]) -> Ignore:
+def load_rules(root: FolderRoot, *lists: Iterable[str | bytes]) -> IgnoreRules:
     """Rules of a folder: the lists given, then the lines of ``.usyncignore`` in its root.
 
     Only the root's file counts, not one in a subdirectory. Raises OSError when it cannot be read: a folder

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from usenetsyncd.folders.ignore import Ignore
+from usenetsyncd.folders.ignore import IgnoreRules
 from usenetsyncd.folders.root import ROOT_PATH, FolderRoot
 from usenetsyncd.folders.statkey import COARSE_NS, FileKey, is_racy
 from usenetsyncd.model import EntryKind, RelativePath
@@ -121,7 +121,7 @@ def walk_key(path: RelativePath) -> bytes:
 
 
 def scan_directory(
-    root: FolderRoot, path: RelativePath, ignore: Ignore | None = None
+    root: FolderRoot, path: RelativePath, ignore: IgnoreRules | None = None
 ) -> DirectoryListing | None:
     """List one directory. None: there is no such directory (any more), or a symlink stands there.
 
@@ -142,7 +142,7 @@ def scan_directory(
 
 
 def walk(
-    root: FolderRoot, ignore: Ignore | None = None, start: RelativePath = ROOT_PATH
+    root: FolderRoot, ignore: IgnoreRules | None = None, start: RelativePath = ROOT_PATH
 ) -> Iterator[DirectoryListing]:
     """Every directory at and below ``start``, parents first, in the order of ``walk_key``.
 
@@ -159,7 +159,9 @@ def walk(
         ahead.extend(join(listing.path, name[:-1]) for name in below)
 
 
-def _list(directory: int, path: RelativePath, ignore: Ignore | None, listed_at_ns: int) -> DirectoryListing:
+def _list(
+    directory: int, path: RelativePath, ignore: IgnoreRules | None, listed_at_ns: int
+) -> DirectoryListing:
     """The hot loop of a rescan: one stat and one pack for each file, nothing else."""
     keys: list[bytes] = []
     subdirectories: list[bytes] = []
@@ -253,7 +255,7 @@ def _take_own_parts(keys: list[bytes]) -> list[bytes]:
 
 
 def _not_ignored(
-    ignore: Ignore,
+    ignore: IgnoreRules,
     path: RelativePath,
     keys: list[bytes],
     subdirectories: list[bytes],

@@ -14,7 +14,7 @@ from watchdog.observers.api import BaseObserver, ObservedWatch
 from usenetsyncd.errors import FolderError
 from usenetsyncd.folders import inotify
 from usenetsyncd.folders.emitter import DirectoryDirty, FolderUnknown, KernelEmitter
-from usenetsyncd.folders.ignore import NO_RULES, Ignore
+from usenetsyncd.folders.ignore import NO_RULES, IgnoreRules
 from usenetsyncd.folders.root import ROOT_PATH
 from usenetsyncd.folders.watched_tree import Tree
 from usenetsyncd.model import RelativePath
@@ -50,7 +50,7 @@ class Coverage:
 class Front(Protocol):
     """What watches: the kernel's queue on Linux, or what watchdog has for the platform."""
 
-    def add(self, key: str, root: bytes, ignore: Ignore) -> None: ...
+    def add(self, key: str, root: bytes, ignore: IgnoreRules) -> None: ...
     def remove(self, key: str) -> None: ...
     def coverage(self, key: str) -> Coverage | None: ...
     def healthy(self) -> bool: ...
@@ -71,9 +71,9 @@ class FolderWatch:
         self._relay = Relay(on_dirty, on_overflow)
         self._make_front = front or (KernelFront if inotify.AVAILABLE else PlatformFront)
         self._front = self._make_front(self._relay)
-        self._folders: dict[str, tuple[bytes, Ignore]] = {}
+        self._folders: dict[str, tuple[bytes, IgnoreRules]] = {}
 
-    def add(self, folder_key: str, root: bytes | str | Path, ignore: Ignore = NO_RULES) -> Coverage:
+    def add(self, folder_key: str, root: bytes | str | Path, ignore: IgnoreRules = NO_RULES) -> Coverage:
         """Watch a folder, or watch it anew under other rules; returns when the watches are set.
 
         Scan after this, not before: what changes from now on is told. A root that is missing is looked for
@@ -164,7 +164,7 @@ class KernelFront:
         self._emitter = cast(KernelEmitter, emitter)
         self._observer.start()
 
-    def add(self, key: str, root: bytes, ignore: Ignore) -> None:
+    def add(self, key: str, root: bytes, ignore: IgnoreRules) -> None:
         tree = Tree(key, root, ignore)
         self._trees[key] = tree
         self._emitter.watch_tree(tree)
@@ -199,7 +199,7 @@ class PlatformFront:
         self._observer = Observer()
         self._observer.start()
 
-    def add(self, key: str, root: bytes, ignore: Ignore) -> None:
+    def add(self, key: str, root: bytes, ignore: IgnoreRules) -> None:
         self.remove(key)
         path = os.fsdecode(root)
         handler = _Translator(self._relay, key, path, ignore)
@@ -224,7 +224,7 @@ class PlatformFront:
 class _Translator(FileSystemEventHandler):
     """watchdog's events of one folder, reduced to the directories in which they happened."""
 
-    def __init__(self, relay: Relay, key: str, root: str, ignore: Ignore) -> None:
+    def __init__(self, relay: Relay, key: str, root: str, ignore: IgnoreRules) -> None:
         self._relay = relay
         self._key = key
         self._root = root

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from usenetsyncd.errors import RootMissing
-from usenetsyncd.folders.ignore import Ignore
+from usenetsyncd.folders.ignore import IgnoreRules
 from usenetsyncd.folders.inotify import Inotify
 from usenetsyncd.folders.root import ROOT_PATH, FolderRoot
 from usenetsyncd.folders.scan import join
@@ -24,7 +24,7 @@ class Tree:
 
     key: str
     path: bytes
-    ignore: Ignore
+    ignore: IgnoreRules
     root_id: tuple[int, int] | None = None
     root_watch: int = -1
     watched: int = 0
