@@ -1,0 +1,198 @@
+"""One thread that brings the catalogue in step with the folders, whenever something asks for it."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from usenetsyncd.catalogue.catalogue import Catalogue
+from usenetsyncd.clock import Clock
+from usenetsyncd.daemon.live import LiveFolder, LiveFolders
+from usenetsyncd.errors import Cancelled, RootMissing, UsenetSyncError
+from usenetsyncd.flows.reindex import Reindex, ReindexOutcome
+from usenetsyncd.folders.settle import Settle
+from usenetsyncd.model import RelativePath
+
+log = structlog.get_logger("index")
+
+IDLE_WAIT_S = 1.0
+
+
+@dataclass(slots=True)
+class ScanRequest:
+    """A whole scan that somebody asked for; ``done`` is set when it has ended, however it ended."""
+
+    folder: str
+    reason: str
+    done: threading.Event = field(default_factory=threading.Event)
+    outcome: ReindexOutcome | None = None
+    error: UsenetSyncError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What the indexer is doing now."""
+
+    folder: str
+    path: bytes
+    files: int
+    bytes: int
+
+
+class Indexer:
+    """Takes settled directories and scan requests, one folder at a time."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        folders: LiveFolders,
+        settle: Settle,
+        clock: Clock,
+        on_planned: Callable[[int], None],
+        beat: Callable[[], None],
+    ) -> None:
+        self._catalogue = catalogue
+        self._folders = folders
+        self._settle = settle
+        self._clock = clock
+        self._on_planned = on_planned
+        self._beat = beat
+        self._requests: list[ScanRequest] = []
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="indexer")
+        self.activity: Activity | None = None
+        self.missing: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop between two files; what was committed stays."""
+        self._stop.set()
+        self._settle.wake()
+        self._thread.join()
+        with self._lock:
+            requests, self._requests = self._requests, []
+        for request in requests:
+            request.error = Cancelled("the daemon is stopping")
+            request.done.set()
+
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive() or self._stop.is_set()
+
+    def request(self, folder: str, reason: str) -> ScanRequest:
+        """Ask for a scan of a whole folder; a request that waits already is shared."""
+        with self._lock:
+            for waiting in self._requests:
+                if waiting.folder == folder:
+                    return waiting
+            request = ScanRequest(folder, reason)
+            self._requests.append(request)
+        self._settle.wake()
+        return request
+
+    def busy_with(self, folder: str) -> bool:
+        """Whether a scan of the folder runs or waits, or something in it has not settled yet."""
+        activity = self.activity
+        if activity is not None and activity.folder == folder:
+            return True
+        with self._lock:
+            if any(request.folder == folder for request in self._requests):
+                return True
+        return self._settle.is_dirty(folder)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._beat()
+            if not (self._serve_request() or self._serve_settled()):
+                self._settle.wait(IDLE_WAIT_S)
+
+    def _serve_request(self) -> bool:
+        with self._lock:
+            if not self._requests:
+                return False
+            request = self._requests[0]
+            self.activity = Activity(request.folder, b"", 0, 0)
+            self._requests.pop(0)
+        try:
+            self._settle.forget(request.folder)
+            request.outcome = self._index(self._folders.named(request.folder), None)
+        except UsenetSyncError as error:
+            request.error = error
+        finally:
+            self.activity = None
+            request.done.set()
+        return True
+
+    def _serve_settled(self) -> bool:
+        due = self._settle.due()
+        for folder in due:
+            if self._stop.is_set():
+                break
+            self.activity = Activity(folder.folder_key, b"", 0, 0)
+            try:
+                self._index(self._folders.named(folder.folder_key), folder.directories)
+            except UsenetSyncError as error:
+                log.info("scan_not_done", folder=folder.folder_key, reason=str(error))
+            finally:
+                self.activity = None
+        return bool(due)
+
+    def _index(self, folder: LiveFolder, directories: frozenset[RelativePath] | None) -> ReindexOutcome:
+        started = self._clock.monotonic()
+        counted = [0, 0]
+
+        def on_file(path: RelativePath, size_bytes: int) -> None:
+            counted[0] += 1
+            counted[1] += size_bytes
+            self.activity = Activity(folder.name, path, counted[0], counted[1])
+            self._beat()
+
+        run = Reindex(
+            self._catalogue,
+            folder.row,
+            folder.root,
+            folder.keys,
+            folder.reindex_options(),
+            self._stop,
+            on_file,
+        )
+        try:
+            outcome = run.whole() if directories is None else run.parts(directories)
+        except RootMissing as error:
+            self._root_missing(folder, error)
+            raise
+        self._found_again(folder)
+        if directories is None:
+            self._catalogue.folders.stamp(folder.row, scanned_at=self._clock.now())
+        self._settle.put_back(folder.name, outcome.again)
+        self._on_planned(folder.row)
+        if outcome.files_hashed or outcome.deleted or directories is None:
+            log.info(
+                "folder_scanned",
+                folder=folder.name,
+                folders=outcome.folders,
+                files_hashed=outcome.files_hashed,
+                bytes_hashed=outcome.bytes_hashed,
+                deleted=outcome.deleted,
+                unreadable=outcome.unreadable,
+                took_s=round(self._clock.monotonic() - started, 3),
+            )
+        return outcome
+
+    def _root_missing(self, folder: LiveFolder, error: RootMissing) -> None:
+        """An unmounted disk is not a deletion: nothing is published until the root is back or released."""
+        if folder.name not in self.missing:
+            log.warning("folder_root_missing", folder=folder.name, reason=str(error))
+            self._catalogue.events.add("warning", "root_missing", str(error), folder.row)
+        self.missing[folder.name] = str(error)
+        self._catalogue.folders.set_held(folder.row, True, str(error))
+
+    def _found_again(self, folder: LiveFolder) -> None:
+        if self.missing.pop(folder.name, None) is not None or self._catalogue.folders.by_id(folder.row).held:
+            self._catalogue.folders.set_held(folder.row, False)
+            self._catalogue.events.add("info", "root_back", "the folder is there again", folder.row)

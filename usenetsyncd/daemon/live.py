@@ -1,0 +1,111 @@
+"""The folders of the running configuration with their keys, as every thread sees them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from usenetsyncd.catalogue.catalogue import Catalogue
+from usenetsyncd.catalogue.rows import LeasedArticle
+from usenetsyncd.errors import NotFound
+from usenetsyncd.flows.reindex import ReindexOptions
+from usenetsyncd.flows.share import share_of_envelope
+from usenetsyncd.flows.upload import FolderPosting
+from usenetsyncd.folders.ignore import IgnoreRules
+from usenetsyncd.model import ArticleKind
+from usenetsyncd.settings.schema import FolderSettings, Settings
+from usenetsyncd.vault.vault import Vault
+from usenetsyncd.wire.keys import ReadKeys, SigningKey, folder_secret, read_keys, read_secret, signing_key
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFolder:
+    """One configured folder: its row, settings and keys. Never printed whole: it holds secrets."""
+
+    row: int
+    name: str
+    root: bytes
+    epoch: int
+    settings: FolderSettings
+    newsgroups: tuple[str, ...]
+    ignore: IgnoreRules
+    signing: SigningKey
+    secret: bytes
+    keys: ReadKeys
+
+    def reindex_options(self) -> ReindexOptions:
+        """What the settings ask of indexing."""
+        metadata = self.settings.metadata
+        return ReindexOptions(
+            self.ignore,
+            self.settings.priority,
+            self.settings.redundancy.copies,
+            metadata.owner,
+            metadata.xattrs,
+        )
+
+
+class LiveFolders:
+    """All of them, replaced as a whole when the configuration changes."""
+
+    def __init__(self, catalogue: Catalogue, vault: Vault) -> None:
+        self._catalogue = catalogue
+        self._vault = vault
+        self._by_row: Mapping[int, LiveFolder] = {}
+
+    def load(self, settings: Settings) -> None:
+        """Make the rows of new folders, derive keys, retire folders that left the configuration."""
+        loaded: dict[int, LiveFolder] = {}
+        for folder in settings.folders:
+            live = self._open(folder, settings)
+            loaded[live.row] = live
+        for row in self._catalogue.folders.list():
+            if row.id not in loaded:
+                self._catalogue.folders.remove(row.id).result()
+        self._by_row = loaded
+
+    def __iter__(self) -> Iterator[LiveFolder]:
+        return iter(self._by_row.values())
+
+    def by_row(self, row: int) -> LiveFolder | None:
+        """The folder of a catalogue row, if it is still configured."""
+        return self._by_row.get(row)
+
+    def named(self, name: str) -> LiveFolder:
+        """Raises NotFound with the names that exist."""
+        for folder in self:
+            if folder.name == name:
+                return folder
+        names = ", ".join(sorted(folder.name for folder in self)) or "none yet"
+        raise NotFound(f"no folder named '{name}' (folders: {names})")
+
+    def posting_of(self, row: int) -> FolderPosting | None:
+        """What the uploader needs; None when the folder is not configured any more."""
+        folder = self.by_row(row)
+        if folder is None:
+            return None
+
+        def keys_of(leased: LeasedArticle) -> ReadKeys:
+            if leased.kind is ArticleKind.ENVELOPE:
+                return share_of_envelope(self._catalogue, self._vault, leased, folder.signing.fingerprint)
+            return folder.keys
+
+        return FolderPosting(folder.root, folder.newsgroups, folder.settings.compression, keys_of)
+
+    def _open(self, folder: FolderSettings, settings: Settings) -> LiveFolder:
+        root = str(Path(folder.path)).encode("utf-8", "surrogateescape")
+        row = self._catalogue.folders.ensure(folder.id, root, self._vault.new_uid())
+        secret = folder_secret(self._vault.master(), row.uid)
+        signing = signing_key(secret)
+        groups = [group for rule in folder.newsgroups if rule.match is None for group in rule.groups]
+        return LiveFolder(
+            row.id,
+            folder.id,
+            root,
+            row.epoch,
+            folder,
+            tuple(groups) or settings.newsgroups,
+            IgnoreRules(folder.ignore),
+            signing,
+            secret,
+            read_keys(read_secret(secret, row.epoch), signing.fingerprint),
+        )

@@ -1,0 +1,387 @@
+"""Bring the catalogue in step with a folder: find what changed, hash it, plan its segments.
+
+The tree is walked in order and compared with the catalogue folder by folder: an equal digest means that
+nothing below it is read. What is new or different is hashed once; the content that is already known,
+under whatever name, keeps its segments.
+"""
+
+import os
+from collections.abc import Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Protocol
+
+import structlog
+
+from usenetsyncd.catalogue.catalogue import Catalogue
+from usenetsyncd.catalogue.rows import EntryRow
+from usenetsyncd.errors import Cancelled, FileChanged, FileUnreadable, FolderError
+from usenetsyncd.flows.plan import FileWork, FolderWork, Plan
+from usenetsyncd.folders import attributes, read, scan
+from usenetsyncd.folders.ignore import IgnoreRules
+from usenetsyncd.folders.root import FolderRoot, check_root
+from usenetsyncd.folders.statkey import FileKey
+from usenetsyncd.model import SEGMENT_SIZE_BYTES, EntryKind, Priority, RelativePath
+from usenetsyncd.wire.keys import ReadKeys
+from usenetsyncd.wire.segment import PACK_LIMIT_BYTES, FileHasher, content_hash
+
+log = structlog.get_logger("index")
+
+HASH_THREADS = 2
+# Large files being hashed at once, each with one slice in memory.
+LARGE_IN_FLIGHT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ReindexOptions:
+    """What the settings of a folder ask of indexing."""
+
+    ignore: IgnoreRules
+    priority: Priority = Priority.NORMAL
+    copies: int = 1
+    owner: bool = False
+    xattrs: bool = False
+
+
+@dataclass(slots=True)
+class ReindexOutcome:
+    """What a scan found. ``again``: folders to look at once more, because a file was changing or racy."""
+
+    folders: int = 0
+    files_hashed: int = 0
+    bytes_hashed: int = 0
+    deleted: int = 0
+    segments: int = 0
+    again: set[RelativePath] = field(default_factory=set)
+    unreadable: int = 0
+    skipped: int = 0
+
+
+class Progress(Protocol):
+    """Told of each file as it is hashed."""
+
+    def __call__(self, path: RelativePath, size_bytes: int) -> None: ...
+
+
+class Reindex:
+    """One run over a folder, whole or some of its sub-folders. Single use."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        folder_id: int,
+        path: bytes,
+        keys: ReadKeys,
+        options: ReindexOptions,
+        stop: Event,
+        on_file: Progress | None = None,
+    ) -> None:
+        self._catalogue = catalogue
+        self._folder_id = folder_id
+        self._path = path
+        self._identity = keys.identity
+        self._options = options
+        self._stop = stop
+        self._on_file = on_file
+        self._plan = Plan(folder_id, keys.identity, options.priority, options.copies, catalogue.scan.store)
+        self._outcome = ReindexOutcome()
+        self._large: list[tuple[FileWork, Future[_HashedFile]]] = []
+        self._pool: ThreadPoolExecutor | None = None
+        self._known: dict[RelativePath, tuple[int, bytes | None]] = {}
+        self._fresh = False
+        self._directory_fd = -1
+
+    def whole(self) -> ReindexOutcome:
+        """Scan the whole folder. Raises RootMissing (nothing is changed then) and Cancelled."""
+        self._known = {path: (row, digest) for path, row, digest in self._catalogue.scan.digests(self._folder_id)}
+        self._fresh = not self._known
+        with check_root(self._path, self._had_files()) as self._root:
+            return self._run(self._scan_tree())
+
+    def parts(self, folders: Collection[RelativePath]) -> ReindexOutcome:
+        """Scan only these sub-folders, and whatever is new below them."""
+        with check_root(self._path, self._had_files()) as self._root:
+            return self._run(self._scan_parts(sorted(folders)))
+
+    def _had_files(self) -> bool:
+        folder = self._catalogue.folders.by_id(self._folder_id)
+        return folder.files > 0
+
+    def _run(self, steps: Iterator[None]) -> ReindexOutcome:
+        try:
+            for _ in steps:
+                if self._stop.is_set():
+                    raise Cancelled("indexing was stopped; it goes on where it was at the next start")
+            self._finish_large(0)
+            self._plan.finish()
+        finally:
+            if self._pool is not None:
+                self._pool.shutdown(wait=True, cancel_futures=True)
+        self._outcome.segments = self._plan.segments_planned
+        return self._outcome
+
+    def _scan_tree(self) -> Iterator[None]:
+        unvisited = set(self._known)
+        for listing in scan.walk(self._root, self._options.ignore):
+            unvisited.discard(listing.path)
+            if listing.problem is not None:
+                unvisited = {path for path in unvisited if not _is_below(path, listing.path)}
+            self._compare(listing, *self._known.get(listing.path, (None, None)))
+            yield
+        self._remove(unvisited)
+
+    def _scan_parts(self, folders: Collection[RelativePath]) -> Iterator[None]:
+        done: set[RelativePath] = set()
+        for path in folders:
+            if path in done:
+                continue
+            listing = scan.scan_directory(self._root, path, self._options.ignore)
+            stored = self._catalogue.scan.directory(self._folder_id, path)
+            if listing is None:
+                if stored is not None:
+                    self._remove({path})
+                continue
+            done.add(path)
+            self._compare(listing, *((stored.id, stored.digest) if stored else (None, None)))
+            yield
+            children = {scan.join(path, name) for name in listing.subdirectories}
+            known = set(self._catalogue.scan.subdirectories(self._folder_id, path))
+            if listing.problem is None:
+                self._remove(known - children)
+            for child in sorted(children - known):
+                for found in scan.walk(self._root, self._options.ignore, child):
+                    done.add(found.path)
+                    self._compare(found, None, None)
+                    yield
+
+    def _remove(self, gone: set[RelativePath]) -> None:
+        for path in sorted(gone):
+            parent = RelativePath(path.rpartition(b"/")[0])
+            if not path or parent not in gone:
+                self._plan.remove_folder(path)
+                self._outcome.deleted += 1
+
+    def _compare(self, listing: scan.DirectoryListing, row: int | None, digest: bytes | None) -> None:
+        """Hand over what differs between a folder and its rows; equal digests: nothing is read."""
+        self._outcome.folders += 1
+        self._note_troubles(listing)
+        if listing.problem is not None or listing.status is None:
+            self._outcome.unreadable += 1
+            reason = (listing.problem and listing.problem.strerror) or "unreadable"
+            self._catalogue.troubles.note(self._folder_id, listing.path, "unreadable", reason)
+            return
+        if row is not None and digest is not None and digest == listing.digest:
+            return
+        if listing.digest is None:
+            self._outcome.again.add(listing.path)
+        status = listing.status
+        stored = {} if row is None else {entry.name: entry for entry in self._catalogue.scan.entries(row)}
+        changed = True
+        if row is not None:
+            own = self._catalogue.scan.directory(self._folder_id, listing.path)
+            changed = own is None or (own.mode, own.mtime_ns) != (status.mode, status.mtime_ns)
+        work = FolderWork(listing.path, status.mode, status.mtime_ns, status.inode, listing.digest, changed)
+        try:
+            work.attributes = self._attributes(listing.path)
+            self._directory_fd = self._root.open_directory(listing.path)
+        except (OSError, FolderError):
+            self._outcome.again.add(listing.path)  # it vanished since it was listed
+            return
+        try:
+            self._plan.open_folder(work)
+            for entry in listing.entries:
+                self._compare_entry(work, entry, stored.pop(entry.name, None))
+        finally:
+            os.close(self._directory_fd)
+        kept = {name for name, _ in listing.unreadable}
+        work.deletes.extend(name for name in stored if name not in kept)
+        self._outcome.deleted += len(work.deletes)
+        self._plan.close_folder(work)
+
+    def _compare_entry(self, folder: FolderWork, entry: scan.ListedEntry, stored: EntryRow | None) -> None:
+        if stored is not None and (
+            stored.size == entry.size
+            and stored.mtime_ns == entry.mtime_ns
+            and stored.ctime_ns == entry.ctime_ns
+            and stored.inode == entry.inode
+            and stored.kind == entry.kind
+            and (stored.hash is not None or entry.kind is not EntryKind.FILE or entry.size == 0)
+        ):
+            return
+        work = FileWork(
+            folder,
+            entry.name,
+            entry.kind,
+            entry.size,
+            entry.mtime_ns,
+            # A racy file may change again without a trace: no stored time will match it next time.
+            0 if entry.racy else entry.ctime_ns,
+            entry.inode,
+            entry.mode,
+            entry.nlink,
+            entry.sparse,
+        )
+        self._plan.begin_file(work)
+        try:
+            self._hash(work, stored)
+        except FolderError as error:
+            self._trouble(work, error)
+
+    def _hash(self, work: FileWork, stored: EntryRow | None) -> None:
+        path = scan.join(work.folder.path, work.name)
+        if self._options.owner or self._options.xattrs:
+            work.attributes = self._attributes(path)
+        if work.kind is EntryKind.SYMLINK:
+            work.target = read.read_target(self._root, path, _key(work))
+            work.publish = stored is None or _differs(stored, work)
+            self._plan.complete(work)
+        elif work.size == 0:
+            work.content_hash = None
+            work.publish = stored is None or _differs(stored, work)
+            self._plan.complete(work)
+        elif work.size < PACK_LIMIT_BYTES:
+            piece = read.read_small(self._directory_fd, work.name, _key(work))
+            work.content_hash = content_hash(self._identity, piece)
+            self._hashed(work, stored, len(piece))
+            if not self._reuse(work, stored):
+                self._plan.pack(work, piece)
+        else:
+            self._finish_large(LARGE_IN_FLIGHT - 1)
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(HASH_THREADS, "hash")
+            future = self._pool.submit(_hash_file, self._root, path, _key(work), self._identity, self._stop)
+            self._large.append((work, future))
+            work.folder.stored_rows[work.name] = stored
+
+    def _finish_large(self, leave: int) -> None:
+        """Take over the large files that are hashed, waiting until at most ``leave`` are under way."""
+        while len(self._large) > leave:
+            work, future = self._large.pop(0)
+            stored = work.folder.stored_rows.pop(work.name)
+            try:
+                hashed = future.result()
+            except FolderError as error:
+                self._trouble(work, error)
+                continue
+            work.content_hash = hashed.content_hash
+            self._hashed(work, stored, work.size)
+            if self._reuse(work, stored):
+                continue
+            for position, slice_hash, length in hashed.slices:
+                self._plan.add_slice(work, position, slice_hash, length)
+            if hashed.tail:
+                self._plan.pack(work, hashed.tail)
+            else:
+                self._plan.complete(work)
+
+    def _hashed(self, work: FileWork, stored: EntryRow | None, size_bytes: int) -> None:
+        self._outcome.files_hashed += 1
+        self._outcome.bytes_hashed += size_bytes
+        work.publish = stored is None or _differs(stored, work)
+        if self._on_file is not None:
+            self._on_file(scan.join(work.folder.path, work.name), size_bytes)
+
+    def _reuse(self, work: FileWork, stored: EntryRow | None) -> bool:
+        """Keep the segments that already hold this content, wherever it stands in the folder."""
+        assert work.content_hash is not None
+        if stored is not None and stored.hash == work.content_hash:
+            work.extents = None
+            self._plan.complete(work)
+            return True
+        if self._plan.adopt_duplicate(work):
+            return True
+        if self._fresh and not self._plan.maybe_planned(work.content_hash):
+            return False
+        known = self._catalogue.scan.find_content(self._folder_id, work.content_hash)
+        if known is None or sum(length for _, _, length in known) != work.size:
+            return False
+        position = 0
+        work.extents = []
+        for segment, offset, length in known:
+            work.extents.append((position, segment, offset, length))
+            position += length
+        self._plan.complete(work)
+        return True
+
+    def _attributes(self, path: RelativePath) -> bytes | None:
+        if not (self._options.owner or self._options.xattrs):
+            return None
+        kept = attributes.read_attributes(self._root, path, self._options.owner, self._options.xattrs)
+        return kept or None
+
+    def _note_troubles(self, listing: scan.DirectoryListing) -> None:
+        self._outcome.skipped += len(listing.skipped)
+        troubles = self._catalogue.troubles
+        for name, kind in listing.skipped:
+            troubles.note(self._folder_id, scan.join(listing.path, name), "skipped", f"{kind} are not kept")
+        for name, error in listing.unreadable:
+            self._outcome.unreadable += 1
+            text = error.strerror or "unreadable"
+            troubles.note(self._folder_id, scan.join(listing.path, name), "unreadable", text)
+
+    def _trouble(self, work: FileWork, error: FolderError) -> None:
+        path = scan.join(work.folder.path, work.name)
+        self._plan.drop_file(work)
+        if isinstance(error, FileChanged):
+            self._outcome.again.add(work.folder.path)
+            self._catalogue.troubles.note(self._folder_id, path, "changing", str(error))
+        elif isinstance(error, FileUnreadable):
+            self._outcome.unreadable += 1
+            self._catalogue.troubles.note(self._folder_id, path, "unreadable", str(error))
+        else:
+            raise error
+
+
+@dataclass(frozen=True, slots=True)
+class _HashedFile:
+    content_hash: bytes
+    slices: list[tuple[int, bytes, int]]
+    tail: bytes
+
+
+def _hash_file(
+    root: FolderRoot, path: RelativePath, key: FileKey, identity: bytes, stop: Event
+) -> _HashedFile:
+    """Hash a file slice by slice; a last slice below the packing limit is returned as it is."""
+    whole = FileHasher(identity)
+    slices: list[tuple[int, bytes, int]] = []
+    position, tail = 0, b""
+    with read.open_file(root, path, key) as opened:
+        for piece in opened.slices(bytearray(SEGMENT_SIZE_BYTES)):
+            if stop.is_set():
+                raise Cancelled("indexing was stopped")
+            slice_hash = whole.add_slice(piece)
+            if len(piece) < PACK_LIMIT_BYTES:
+                tail = bytes(piece)
+            else:
+                slices.append((position, slice_hash, len(piece)))
+            position += len(piece)
+    return _HashedFile(whole.digest(), slices, tail)
+
+
+def _differs(stored: EntryRow, work: FileWork) -> bool:
+    """Whether the published entry changes: a new inode or ctime alone does not show."""
+    return (
+        (stored.hash or None) != (work.content_hash or None)
+        or (stored.kind, stored.size, stored.mtime_ns) != (work.kind, work.size, work.mtime_ns)
+        or (stored.mode, stored.target or None) != (work.mode, work.target or None)
+        or (stored.nlink > 1) != (work.nlink > 1)
+        or (work.nlink > 1 and stored.inode != work.inode)
+        or (stored.attributes or None) != (work.attributes or None)
+    )
+
+
+def _key(work: FileWork) -> FileKey:
+    # ctime is left out: a chmod between listing and reading changes no content.
+    return FileKey(work.size, work.mtime_ns, work.inode)
+
+
+def scan.join(folder: RelativePath, name: bytes) -> RelativePath:
+    return RelativePath(folder + b"/" + name if folder else name)
+
+
+def _is_below(path: RelativePath, folder: RelativePath) -> bool:
+    return not folder or path == folder or path.startswith(folder + b"/")
+
+

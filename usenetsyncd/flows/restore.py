@@ -1,0 +1,359 @@
+"""Bring a folder back: index to plan, plan to segments, segments to files in their places.
+
+Nothing an index says is trusted: every entry is checked for itself, what is wrong is reported and the
+rest is restored. Each segment is fetched once, each file is hashed before it gets its name, and a killed
+restore goes on with what is not there yet.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Lock
+
+import structlog
+
+from usenetsyncd.errors import (
+    ArticleMissing,
+    Cancelled,
+    ContentMismatch,
+    FormatError,
+    LimitExceeded,
+    NewsError,
+    NotFound,
+    TargetExists,
+    UnsafePath,
+    UsenetSyncError,
+)
+from usenetsyncd.flows.file_assembly import FileAssembly, ends_the_job
+from usenetsyncd.flows.index_reader import IndexReader
+from usenetsyncd.flows.locate import Located
+from usenetsyncd.flows.restore_plan import DONE, FAILED, Item, RestorePlan
+from usenetsyncd.flows.retrieve import retrieve
+from usenetsyncd.folders.place import Sameness, Target
+from usenetsyncd.folders.safety import check_path
+from usenetsyncd.model import (
+    SEGMENT_SIZE_BYTES,
+    ArticleAddress,
+    ArticleKind,
+    Entry,
+    EntryKind,
+    Extent,
+    MessageId,
+    RelativePath,
+    SegmentId,
+)
+from usenetsyncd.news.service import NewsService
+from usenetsyncd.wire.article import decode_body
+from usenetsyncd.wire.keys import message_id_of
+from usenetsyncd.wire.pages import iter_extents, read_tree
+from usenetsyncd.wire.seal import open_sealed
+
+log = structlog.get_logger("restore")
+
+PLAN_BATCH = 2_000
+FETCH_BATCH = 256
+# A part that does not add up is fetched once more from the start, then given up.
+CONTENT_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """What to restore and where. paths: those and everything below them; none means all."""
+
+    target: Path
+    paths: tuple[RelativePath, ...] = ()
+    overwrite: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreProgress:
+    """How far a restore is; bytes of file content."""
+
+    phase: str
+    files: int
+    files_total: int
+    bytes: int
+    bytes_total: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreSummary:
+    """How a restore ended. failures: (path, reason), at most 1,000 of ``failed``."""
+
+    version: int
+    files: int
+    bytes: int
+    failed: int
+    failures: tuple[tuple[RelativePath, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Restore:
+    """One restore job. Single use; a job that was killed is continued by another with the same plan file."""
+
+    def __init__(
+        self,
+        news: NewsService,
+        located: Located,
+        request: RestoreRequest,
+        plan_path: Path,
+        stop: Event,
+        on_progress: Callable[[RestoreProgress], None],
+    ) -> None:
+        self._news = news
+        self._located = located
+        self._request = request
+        self._plan = RestorePlan(plan_path)
+        self._stop = stop
+        self._on_progress = on_progress
+        self._index = IndexReader(news, located.rings)
+        self._totals = (0, 0)
+        self._failure: UsenetSyncError | None = None
+        self._failure_lock = Lock()
+
+    def run(self) -> RestoreSummary:
+        """Restore. Raises Cancelled (can be continued), DiskFull, NewsError, NotFound; single files do not raise."""
+        finished = False
+        try:
+            if not self._plan.complete:
+                self._make_plan()
+            self._totals = self._plan.totals()
+            if not self._request.dry_run:
+                with Target(self._request.target) as target:
+                    self._apply(target)
+            summary = self._summary()
+            finished = True
+            return summary
+        finally:
+            self._plan.close(delete=finished)
+
+    # -- plan -------------------------------------------------------------------------------
+
+    def _make_plan(self) -> None:
+        self._plan.restart()
+        batch: list[tuple[Entry, Iterable[Extent]]] = []
+        rejected: list[tuple[Entry, str]] = []
+        for entry in self._entries():
+            self._check_stop()
+            try:
+                check_entry(entry)
+                batch.append((entry, iter_extents(entry, self._index.load)))
+            except FormatError as error:
+                rejected.append((entry, str(error)))
+            if len(batch) >= PLAN_BATCH:
+                self._plan.add(batch)
+                batch.clear()
+                self._report("planning")
+        self._plan.add(batch)
+        self._plan.reject(rejected)
+        self._plan.mark_complete()
+
+    def _entries(self) -> Iterator[Entry]:
+        root = self._located.head.root
+        wanted = self._request.paths or (RelativePath(b""),)
+        seen_any = False
+        for prefix in drop_nested(wanted):
+            for entry in read_tree(root, self._index.load, prefix=prefix):
+                seen_any = True
+                yield entry
+        if not seen_any and self._request.paths:
+            raise NotFound("nothing in this version has such a path")
+
+    # -- apply ------------------------------------------------------------------------------
+
+    def _apply(self, target: Target) -> None:
+        self._make_folders(target)
+        self._skip_what_is_there(target)
+        assembly = FileAssembly(self._plan, target, self._located.rings, self._request.overwrite)
+        try:
+            for item in self._plan.empty_files():
+                assembly.place_empty(item)
+            self._fetch_contents(target, assembly)
+            self._make_links(target)
+            if self._plan.open_orphaned_links():
+                self._fetch_contents(target, assembly)
+        finally:
+            assembly.close()
+        self._make_symlinks(target)
+        self._finish_folders(target)
+        target.sync()
+
+    def _make_folders(self, target: Target) -> None:
+        for item in self._plan.items(EntryKind.FOLDER):
+            self._check_stop()
+            self._each(item, lambda item=item: target.make_folder(item.entry.path))  # type: ignore[misc]
+
+    def _skip_what_is_there(self, target: Target) -> None:
+        """Files that stand there already are kept if they are the same, and never replaced unasked."""
+        done: list[int] = []
+        for item in self._plan.items(EntryKind.FILE):
+            self._check_stop()
+            try:
+                sameness = target.compare(item.entry.path, item.entry)
+                if sameness is Sameness.SAME:
+                    done.append(item.id)
+                elif sameness is Sameness.DIFFERENT and not self._request.overwrite:
+                    raise TargetExists("a different file stands there already; --overwrite replaces it")
+            except UsenetSyncError as error:
+                self._fail(item, error)
+            if len(done) >= PLAN_BATCH:
+                self._plan.set_states(done, DONE)
+                done.clear()
+        self._plan.set_states(done, DONE)
+
+    def _fetch_contents(self, target: Target, assembly: FileAssembly) -> None:
+        for _ in range(CONTENT_ROUNDS):
+            for item in self._plan.complete_files():
+                self._each(item, lambda item=item: assembly.finish_file(item))  # type: ignore[misc]
+            batch: list[tuple[int, SegmentId]] = []
+            fetched = False
+            for segment in self._plan.open_segments():
+                batch.append(segment)
+                fetched = True
+                if len(batch) == FETCH_BATCH:
+                    self._fetch_batch(batch, assembly)
+                    batch = []
+            if batch:
+                self._fetch_batch(batch, assembly)
+            self._report("restoring")
+            if not fetched:
+                return
+        for item in self._plan.items(EntryKind.FILE):
+            self._fail(item, ContentMismatch("its parts do not add up to the file that the index names"))
+
+    def _fetch_batch(self, batch: list[tuple[int, SegmentId]], assembly: FileAssembly) -> None:
+        """Fetch some segments, many at a time; what does not come the plain way is sought afterwards."""
+        keys = self._located.rings[0]
+        wanted: dict[MessageId, tuple[int, SegmentId]] = {}
+        for row, seg_id in batch:
+            wanted[message_id_of(keys.location, ArticleAddress(ArticleKind.DATA, seg_id))] = (row, seg_id)
+        astray: list[tuple[int, SegmentId]] = []
+
+        def take(name: MessageId, raw: bytes | None, error: NewsError | None) -> None:
+            row, seg_id = wanted[name]
+            try:
+                if raw is None:
+                    raise error or ArticleMissing("not there")
+                at = ArticleAddress(ArticleKind.DATA, seg_id)
+                content = open_sealed(keys, at, decode_body(raw))
+            except (NewsError, FormatError):
+                astray.append((row, seg_id))
+                return
+            self._place(assembly, row, content)
+
+        self._news.fetch(list(wanted), take, self._stop)
+        self._check_stop()
+        self._report("restoring")
+        for row, seg_id in astray:
+            self._check_stop()
+            self._seek(assembly, row, seg_id)
+
+    def _place(self, assembly: FileAssembly, row: int, content: bytes) -> None:
+        try:
+            assembly.place_segment(row, content)
+        except UsenetSyncError as error:
+            # In a fetching thread: remember it for the job's own thread.
+            with self._failure_lock:
+                self._failure = self._failure or error
+
+    def _seek(self, assembly: FileAssembly, row: int, seg_id: SegmentId) -> None:
+        """The long way to one segment: later generations, other servers."""
+        try:
+            content = retrieve(self._news, self._located.rings, ArticleAddress(ArticleKind.DATA, seg_id))
+        except (ArticleMissing, FormatError) as error:
+            for need in self._plan.needs(row):
+                assembly.fail(need.item, error)
+            self._plan.segment_written(row)
+            return
+        self._place(assembly, row, content)
+
+    def _make_links(self, target: Target) -> None:
+        while links := self._plan.links():
+            for item, first in links:
+                self._check_stop()
+                overwrite = self._request.overwrite
+                if self._each(
+                    item,
+                    lambda a=first, b=item: target.make_hard_link(a.entry.path, b.entry.path, overwrite),  # type: ignore[misc]
+                ):
+                    self._plan.set_state(item.id, DONE)
+
+    def _make_symlinks(self, target: Target) -> None:
+        for item in self._plan.items(EntryKind.SYMLINK):
+            self._check_stop()
+            entry = item.entry
+            if self._each(item, lambda entry=entry: self._make_symlink(target, entry)):  # type: ignore[misc]
+                self._plan.set_state(item.id, DONE)
+
+    def _make_symlink(self, target: Target, entry: Entry) -> None:
+        if target.compare(entry.path, entry) is not Sameness.SAME:
+            target.make_symlink(entry.path, entry.target, entry.mtime_ns, self._request.overwrite)
+
+    def _finish_folders(self, target: Target) -> None:
+        folders = (
+            (item.entry.path, item.entry.mode, item.entry.mtime_ns)
+            for item in self._plan.items(EntryKind.FOLDER, open_only=False)
+        )
+        for error in target.finish_folders(folders):
+            log.warning("folder_attributes_not_set", reason=str(error))
+
+    # -- keeping count --------------------------------------------------------------------------
+
+    def _each(self, item: Item, act: Callable[[], object]) -> bool:
+        try:
+            act()
+        except UsenetSyncError as error:
+            self._fail(item, error)
+            return False
+        return True
+
+    def _fail(self, item: Item, error: UsenetSyncError) -> None:
+        if ends_the_job(error):
+            raise error
+        self._plan.set_state(item.id, FAILED, str(error))
+
+    def _check_stop(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._stop.is_set():
+            raise Cancelled("the restore was stopped; it goes on where it was when it is started again")
+
+    def _report(self, phase: str) -> None:
+        files, size = self._plan.done_totals()
+        failed = self._plan.failed_count()
+        self._on_progress(RestoreProgress(phase, files, self._totals[0], size, self._totals[1], failed))
+
+    def _summary(self) -> RestoreSummary:
+        files, size = self._totals if self._request.dry_run else self._plan.done_totals()
+        failures = tuple(self._plan.failures())
+        version = self._located.head.version
+        return RestoreSummary(
+            version, files, size, self._plan.failed_count(), failures, self._located.warnings
+        )
+
+
+def check_entry(entry: Entry) -> None:
+    """Raises FormatError where an entry contradicts itself or must not be made."""
+    if entry.path:
+        check_path(entry.path)
+    elif entry.kind is not EntryKind.FOLDER:
+        raise UnsafePath("the root of a folder must be a folder")
+    if entry.kind is EntryKind.FILE and isinstance(entry.extents, tuple):
+        total = 0
+        for extent in entry.extents:
+            if not 0 < extent.length <= SEGMENT_SIZE_BYTES - extent.offset:
+                raise LimitExceeded("a part lies outside of its segment")
+            total += extent.length
+        if total != entry.size:
+            raise FormatError(f"the parts add up to {total} bytes, not to {entry.size}")
+
+
+def drop_nested(paths: Iterable[RelativePath]) -> list[RelativePath]:
+    """Sorted, without those that lie below another."""
+    kept: list[RelativePath] = []
+    for path in sorted(set(paths)):
+        if not any(not above or path.startswith(above + b"/") for above in kept):
+            kept.append(path)
+    return kept
