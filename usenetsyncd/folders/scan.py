@@ -63,10 +63,21 @@ class ListedEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderStat:
+    """A directory's own attributes. mode: permission bits only."""
+
+    mode: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
 class DirectoryListing:
     """One directory, its files and symlinks unread.
 
-    mode (permission bits), mtime_ns, inode, device: the directory's own; the first two are in the digest.
+    status: the directory's own attributes, mode and mtime among what is digested. None only with ``problem``.
     subdirectories: names, sorted. skipped: (name, what it is) of sockets, fifos and devices.
     unreadable: names that could not be looked at. They are neither entries nor absent: keep what is known.
     own_parts: names of our temporary files; they are nothing else's business than ``Target.sweep``'s.
@@ -76,10 +87,7 @@ class DirectoryListing:
     """
 
     path: RelativePath
-    mode: int
-    mtime_ns: int
-    inode: int
-    device: int
+    status: FolderStat | None
     subdirectories: list[bytes]
     skipped: list[tuple[bytes, str]]
     unreadable: list[tuple[bytes, OSError]]
@@ -94,16 +102,6 @@ class DirectoryListing:
     def entries(self) -> list[ListedEntry]:
         """Files and symlinks sorted by name, made anew at each call."""
         return [_unpack(key, self.listed_at_ns) for key in self._keys]
-
-    @property
-    def unreadable_self(self) -> bool:
-        """Whether nothing is known of this directory's contents (``problem`` says why)."""
-        return self.problem is not None
-
-    @property
-    def unreadable_names(self) -> list[bytes]:
-        """Names that exist but could not be looked at: neither changed nor deleted."""
-        return [name for name, _ in self.unreadable]
 
     def path_of(self, name: bytes) -> RelativePath:
         """The path of something in this directory."""
@@ -207,10 +205,7 @@ def _list(
     racy = any(is_racy(mtime_ns, ctime_ns, listed_at_ns) for mtime_ns, ctime_ns in suspects)
     return DirectoryListing(
         path=path,
-        mode=own.st_mode & 0o7777,
-        mtime_ns=own.st_mtime_ns,
-        inode=own.st_ino,
-        device=own.st_dev,
+        status=FolderStat(own.st_mode & 0o7777, own.st_mtime_ns, own.st_ctime_ns, own.st_ino, own.st_dev),
         subdirectories=subdirectories,
         skipped=[(name, _SPECIAL.get(stat.S_IFMT(mode), "unknown")) for name, mode in sorted(others)],
         unreadable=unreadable,
@@ -232,7 +227,7 @@ _SPECIAL = {
 
 
 def _unlisted(path: RelativePath, problem: OSError, listed_at_ns: int) -> DirectoryListing:
-    return DirectoryListing(path, 0, 0, 0, 0, [], [], [], None, problem, listed_at_ns, 0, [], [])
+    return DirectoryListing(path, None, [], [], [], None, problem, listed_at_ns, 0, [], [])
 
 
 def _digest(own: os.stat_result, keys: list[bytes], subdirectories: list[bytes]) -> bytes:

@@ -148,6 +148,11 @@ class Settle:
         with self._changed:
             self._changed.notify_all()
 
+    def is_dirty(self, folder_key: str) -> bool:
+        """Whether anything of a folder is marked."""
+        with self._changed:
+            return folder_key in self._folders
+
     def pending(self) -> int:
         """Directories marked; a whole folder counts as one."""
         with self._changed:
