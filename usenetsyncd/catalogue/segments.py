@@ -1,0 +1,175 @@
+"""Segments: where their content comes from, and the content of those that no file holds."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+import peewee as pw
+
+from usenetsyncd.catalogue.database import Readers
+from usenetsyncd.catalogue.rows import ArticleState, SegmentRow, Source
+from usenetsyncd.catalogue.statements import RowIds, Tallies, insert
+from usenetsyncd.catalogue.writer import Writer
+from usenetsyncd.errors import NotFound
+from usenetsyncd.model import ArticleKind, Priority, RelativePath, SegmentId
+
+__all__ = ["SegmentRow", "Segments", "Source", "insert_articles", "revive"]
+
+SOURCES_LIMIT = 10_000
+
+_SOURCES = """SELECT e.id, d.path, e.name, x.position, x.offset, x.length, e.size, e.mtime_ns, e.ctime_ns, e.inode
+    FROM extent x JOIN entry e ON e.id = x.entry_id JOIN directory d ON d.id = e.directory_id
+    WHERE x.segment_id = ? ORDER BY x.offset, x.entry_id, x.position LIMIT ?"""
+
+
+class Segments:
+    """Reading segments, and adding those whose content the catalogue keeps itself."""
+
+    def __init__(self, readers: Readers, writer: Writer, ids: RowIds) -> None:
+        self._readers = readers
+        self._writer = writer
+        self._ids = ids
+
+    def get(self, segment_row: int) -> SegmentRow:
+        """Raises NotFound."""
+        row = self._readers.fetch_one(
+            "SELECT id, folder_id, kind, seg_id, length, epoch FROM segment WHERE id = ?", (segment_row,)
+        )
+        if row is None:
+            raise NotFound(f"there is no segment number {segment_row}")
+        return SegmentRow(row[0], row[1], ArticleKind(row[2]), SegmentId(row[3]), row[4], row[5])
+
+    def find(self, folder_id: int, kind: ArticleKind, seg_id: bytes) -> SegmentRow | None:
+        """The segment of a folder by its id on the wire."""
+        row = self._readers.fetch_one(
+            "SELECT id, length, epoch FROM segment WHERE folder_id = ? AND kind = ? AND seg_id = ?",
+            (folder_id, int(kind), seg_id),
+        )
+        return None if row is None else SegmentRow(row[0], folder_id, kind, SegmentId(seg_id), row[1], row[2])
+
+    def sources(self, segment_row: int) -> list[Source]:
+        """Every place on this machine that holds a piece of the segment, by offset in the segment.
+
+        Several sources of one offset are alternatives. Empty: no file uses the segment any more.
+        At most 10,000 rows: a segment of zeros in a huge sparse file has more places than anyone needs.
+        """
+        rows = self._readers.fetch(_SOURCES, (segment_row, SOURCES_LIMIT))
+        return [
+            Source(row[0], RelativePath(row[1] + b"/" + row[2] if row[1] else row[2]), *row[3:])
+            for row in rows
+        ]
+
+    def blob(self, segment_row: int) -> bytes:
+        """Content of an index, head or envelope segment. Raises NotFound."""
+        row = self._readers.fetch_one("SELECT content FROM blob WHERE segment_id = ?", (segment_row,))
+        if row is None:
+            raise NotFound(f"the content of segment number {segment_row} is not kept here")
+        return bytes(row[0])
+
+    def find_blob(self, folder_id: int, kind: ArticleKind, seg_id: bytes) -> bytes | None:
+        """The same by the id on the wire: how pages of older versions are loaded."""
+        row = self._readers.fetch_one(
+            "SELECT b.content FROM segment s JOIN blob b ON b.segment_id = s.id "
+            "WHERE s.folder_id = ? AND s.kind = ? AND s.seg_id = ?",
+            (folder_id, int(kind), seg_id),
+        )
+        return None if row is None else bytes(row[0])
+
+    def add_blob(
+        self,
+        folder_id: int,
+        kind: ArticleKind,
+        seg_id: bytes,
+        content: bytes,
+        epoch: int,
+        copies: int = 1,
+        priority: Priority = Priority.HIGH,
+    ) -> "Future[int]":
+        """Keep this content and queue its articles; the same id again gives the same row."""
+        return self._writer.submit(
+            lambda database: self.put_blob(
+                database, folder_id, kind, seg_id, content, epoch, copies, priority
+            )
+        )
+
+    def put_blob(
+        self,
+        database: pw.SqliteDatabase,
+        folder_id: int,
+        kind: ArticleKind,
+        seg_id: bytes,
+        content: bytes,
+        epoch: int,
+        copies: int = 1,
+        priority: Priority = Priority.HIGH,
+        state: ArticleState = ArticleState.QUEUED,
+    ) -> int:
+        """``add_blob`` inside an intent of the caller's; returns the segment row."""
+        tallies = Tallies()
+        found = database.execute_sql(
+            "SELECT id FROM segment WHERE folder_id = ? AND kind = ? AND seg_id = ?",
+            (folder_id, int(kind), seg_id),
+        ).fetchone()
+        if found is None:
+            row = self._ids.take(database, "segment")
+            database.execute_sql(
+                "INSERT INTO segment (id, folder_id, kind, seg_id, length, epoch) VALUES (?, ?, ?, ?, ?, ?)",
+                (row, folder_id, int(kind), seg_id, len(content), epoch),
+            )
+            insert_articles(database, folder_id, [(row, len(content))], copies, priority, tallies, state)
+        else:
+            row = int(found[0])
+            revive(database, folder_id, [row], priority, tallies)
+        database.execute_sql(
+            "INSERT INTO blob (segment_id, content) VALUES (?, ?) ON CONFLICT (segment_id) DO NOTHING",
+            (row, content),
+        )
+        tallies.write(database)
+        return row
+
+
+def insert_articles(
+    database: pw.SqliteDatabase,
+    folder_id: int,
+    segments: Sequence[tuple[int, int]],
+    copies: int,
+    priority: int,
+    tallies: Tallies,
+    state: ArticleState = ArticleState.QUEUED,
+) -> None:
+    """One article per copy for new segments, given as (row, length in bytes)."""
+    params: list[int] = []
+    size = 0
+    for row, length in segments:
+        size += length
+        for copy in range(copies):
+            params += (row, copy, int(state), folder_id, int(priority))
+    insert(
+        database,
+        "INSERT INTO article (segment_id, copy, generation, state, folder_id, priority, not_before, attempts) VALUES",
+        5,
+        params,
+        group="(?,?,0,?,?,?,0,0)",
+    )
+    tallies.move(folder_id, None, state, size * copies, len(segments) * copies)
+
+
+def revive(
+    database: pw.SqliteDatabase, folder_id: int, rows: Sequence[int], priority: int, tallies: Tallies
+) -> None:
+    """Queue given-up articles of these segments again: their content has turned up once more.
+
+    One that was ever tried may be on a server, so it comes back as doubtful.
+    """
+    for row in rows:
+        found = database.execute_sql(
+            "SELECT a.copy, a.attempts, s.length FROM article a JOIN segment s ON s.id = a.segment_id "
+            "WHERE a.segment_id = ? AND a.state = 5",
+            (row,),
+        ).fetchall()
+        for copy, attempts, length in found:
+            state = ArticleState.DOUBTFUL if attempts else ArticleState.QUEUED
+            database.execute_sql(
+                "UPDATE article SET state = ?, priority = ?, not_before = 0 WHERE segment_id = ? AND copy = ?",
+                (int(state), int(priority), row, copy),
+            )
+            tallies.move(folder_id, ArticleState.ABANDONED, state, length)
