@@ -15,6 +15,7 @@ UNITS = Path(__file__).parents[2] / "systemd"
 SYSTEM_UNIT = UNITS / "usenetsyncd.service"
 USER_UNIT = UNITS / "user" / "usenetsyncd.service"
 READ_EVERYTHING = UNITS / "drop-ins" / "read-everything.conf"
+INSTALLER = UNITS.parent / "contrib" / "install-service.sh"
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -106,7 +107,9 @@ def test_calls_that_no_backup_needs_are_refused_and_those_it_needs_are_not() -> 
 
 def _members(group: str) -> set[str]:
     """Every call of a group, groups inside it followed."""
-    words = re.findall(r"^\s+([@\w-]+)$", run("systemd-analyze", "syscall-filter", group).stdout, re.MULTILINE)
+    words = re.findall(
+        r"^\s+([@\w-]+)$", run("systemd-analyze", "syscall-filter", group).stdout, re.MULTILINE
+    )
     return {call for word in words for call in (_members(word) if word.startswith("@") else {word})}
 
 
@@ -154,3 +157,18 @@ def test_the_kernel_knows_every_limit_that_the_drop_in_raises() -> None:
     for name, limit in raised.items():
         assert (Path("/proc/sys") / name.replace(".", "/")).exists()
         assert json.loads(limit) >= 100_000
+
+
+def test_the_installer_places_the_files_and_takes_them_away_again(tmp_path: Path) -> None:
+    environment = {**os.environ, "DESTDIR": str(tmp_path)}
+    subprocess.run(["bash", str(INSTALLER)], env=environment, check=True, capture_output=True)
+    placed = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert placed == {
+        "etc/systemd/system/usenetsyncd.service",
+        "etc/sysusers.d/usenetsyncd.conf",
+        "etc/tmpfiles.d/usenetsyncd.conf",
+        "etc/sysctl.d/60-usenetsyncd.conf",
+    }
+    assert (tmp_path / "etc/systemd/system/usenetsyncd.service").read_text() == SYSTEM_UNIT.read_text()
+    subprocess.run(["bash", str(INSTALLER), "--uninstall"], env=environment, check=True, capture_output=True)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

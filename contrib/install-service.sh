@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# install-service.sh - install UsenetSync from this checkout as a system service. Run as root.
+#
+#   contrib/install-service.sh               install, or bring an installation up to this checkout; starts nothing
+#   contrib/install-service.sh --uninstall   remove it; configuration, keys and catalogue stay
+#
+# The program goes into an environment of its own, /opt/usenetsync, with systemd-python built against this machine's
+# libsystemd. DESTDIR=/some/root places the files there and runs nothing, for packagers.
+set -euo pipefail
+here=$(cd "$(dirname "$0")/.." && pwd)
+root=${DESTDIR:-}
+opt=/opt/usenetsync
+
+# What goes where: source below systemd/, then target.
+files="
+usenetsyncd.service                 /etc/systemd/system/usenetsyncd.service
+sysusers.d/usenetsyncd.conf         /etc/sysusers.d/usenetsyncd.conf
+tmpfiles.d/usenetsyncd.conf         /etc/tmpfiles.d/usenetsyncd.conf
+sysctl.d/60-usenetsyncd.conf        /etc/sysctl.d/60-usenetsyncd.conf
+"
+
+say() { printf '%s\n' "$*"; }
+
+systemd_runs() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
+
+install_program() {
+  if command -v apt-get >/dev/null; then
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+      python3-venv python3-dev gcc pkg-config libsystemd-dev </dev/null >/dev/null
+  fi
+  [ -x "$opt/bin/python" ] || python3 -m venv "$opt"
+  "$opt/bin/python" -m pip -q install --upgrade "$here[systemd]"
+  ln -sfn "$opt/bin/usenetsyncd" /usr/local/bin/usenetsyncd
+  ln -sfn "$opt/bin/usyncctl" /usr/local/bin/usyncctl
+}
+
+place_files() {
+  while read -r from to; do
+    [ -z "$from" ] || install -D -m 0644 "$here/systemd/$from" "$root$to"
+  done <<<"$files"
+}
+
+prepare_machine() {
+  systemd-sysusers /etc/sysusers.d/usenetsyncd.conf
+  systemd-tmpfiles --create /etc/tmpfiles.d/usenetsyncd.conf
+  # A container may not change the kernel's limits; the daemon then says how many folders it watches.
+  sysctl -q -p /etc/sysctl.d/60-usenetsyncd.conf 2>/dev/null || say "could not raise the inotify limits here"
+  if [ ! -e /etc/usenetsyncd/usenetsyncd.yaml ]; then
+    /usr/local/bin/usyncctl config generate >/etc/usenetsyncd/usenetsyncd.yaml
+    chown root:usenetsync /etc/usenetsyncd/usenetsyncd.yaml
+    chmod 0660 /etc/usenetsyncd/usenetsyncd.yaml
+  fi
+  if systemd_runs; then systemctl daemon-reload; fi
+}
+
+uninstall() {
+  if systemd_runs; then systemctl disable --now usenetsyncd || true; fi
+  while read -r _ to; do
+    [ -z "$to" ] || rm -f "$root$to"
+  done <<<"$files"
+  if [ -z "$root" ]; then
+    rm -rf "$opt"
+    rm -f /usr/local/bin/usenetsyncd /usr/local/bin/usyncctl
+  fi
+  if systemd_runs; then systemctl daemon-reload; fi
+  say "removed; /etc/usenetsyncd and /var/lib/usenetsyncd (keys!) are still there"
+}
+
+if [ "${1:-}" = --uninstall ]; then
+  uninstall
+elif [ -n "$root" ]; then
+  place_files
+else
+  [ "$(id -u)" = 0 ] || { say "run this as root"; exit 77; }
+  install_program
+  place_files
+  prepare_machine
+  say "Installed. Now:
+  1. edit /etc/usenetsyncd/usenetsyncd.yaml, then: usyncctl config validate
+  2. systemctl enable --now usenetsyncd
+  3. usyncctl credential set main      (the password of the server 'main'; typed, not shown)
+  4. usermod -aG usenetsync YOU        (so that you may use usyncctl)"
+fi
