@@ -6,6 +6,7 @@ from pathlib import Path
 
 import peewee as pw
 
+from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.database import open_read_only, quick_check, translate
 from usenetsyncd.catalogue.rows import CheckReport, SizeFigures
 from usenetsyncd.errors import CatalogueError
@@ -62,20 +63,20 @@ _INVARIANTS: tuple[tuple[str, str], ...] = (
     ),
     (
         "the journal names directory {}, which is not there",
-        "SELECT directory_id FROM change WHERE directory_id IS NOT NULL "
-        "AND directory_id NOT IN (SELECT id FROM directory) LIMIT 10",
+        """SELECT directory_id FROM change WHERE directory_id IS NOT NULL
+            AND directory_id NOT IN (SELECT id FROM directory) LIMIT 10""",
     ),
 )
 
 
-def check(database: pw.SqliteDatabase, full: bool) -> CheckReport:
+def check(database: Connection, full: bool) -> CheckReport:
     """Damage as SQLite sees it and, when ``full``, rows that contradict each other."""
     problems = quick_check(database, full)
     if full and not problems:
         # One transaction: the writer goes on meanwhile, and counters must match the rows of the same moment.
         with database.atomic():
             for sentence, sql in _INVARIANTS:
-                problems += [sentence.format(*row) for row in database.execute_sql(sql).fetchall()]
+                problems += [sentence.format(*row) for row in database.run(sql).fetchall()]
     return CheckReport(tuple(problems), full)
 
 
@@ -89,7 +90,7 @@ def backup(path: Path, to: Path) -> None:
             target = sqlite3.connect(partial)
             try:
                 # In one go: a copy in steps starts over whenever the writer commits in between.
-                source.connection().backup(target)
+                source.raw.backup(target)
                 target.execute("PRAGMA journal_mode = delete")
             finally:
                 target.close()
@@ -113,13 +114,13 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def size(database: pw.SqliteDatabase, path: Path) -> SizeFigures:
+def size(database: Connection, path: Path) -> SizeFigures:
     """Sizes without counting rows: the largest row id stands for their number."""
     wal = path.with_name(path.name + "-wal")
-    page_size = database.execute_sql("PRAGMA page_size").fetchone()[0]
-    free = database.execute_sql("PRAGMA freelist_count").fetchone()[0]
+    page_size = database.run("PRAGMA page_size").fetchone()[0]
+    free = database.run("PRAGMA freelist_count").fetchone()[0]
     rows = {
-        table: database.execute_sql(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # noqa: S608
+        table: database.run(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # noqa: S608
         for table in ("folder", "directory", "entry", "segment", "job", "event")
     }
     return SizeFigures(path.stat().st_size, wal.stat().st_size if wal.exists() else 0, page_size * free, rows)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import peewee as pw
 
 from usenetsyncd.catalogue import migrations
+from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.errors import CatalogueDamaged, CatalogueError, DiskFull, UsenetSyncError
 
 T = TypeVar("T")
@@ -46,9 +47,9 @@ def translate(error: BaseException) -> UsenetSyncError | None:
     return CatalogueError(f"the catalogue cannot be used: {original}")
 
 
-def open_writable(path: Path) -> pw.SqliteDatabase:
+def open_writable(path: Path) -> Connection:
     """A connection that may write and checkpoint. There must be only one at a time."""
-    database = pw.SqliteDatabase(
+    database = Connection(
         str(path),
         pragmas=[
             ("journal_mode", "wal"),
@@ -68,9 +69,9 @@ def open_writable(path: Path) -> pw.SqliteDatabase:
     return database
 
 
-def open_read_only(path: Path) -> pw.SqliteDatabase:
+def open_read_only(path: Path) -> Connection:
     """A connection that can neither write nor checkpoint; it sees each commit as soon as it is made."""
-    database = pw.SqliteDatabase(
+    database = Connection(
         path.absolute().as_uri() + "?mode=ro",
         pragmas=[("query_only", 1), ("temp_store", "memory"), ("cache_size", -READER_CACHE_KIB)],
         thread_safe=False,
@@ -93,7 +94,7 @@ def prepare(path: Path) -> None:
         database = open_writable(path)
         try:
             migrations.migrate(database)
-            database.execute_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+            database.run(f"PRAGMA application_id = {APPLICATION_ID}")
         finally:
             database.close()
     except (pw.PeeweeException, sqlite3.Error, OSError) as error:
@@ -115,9 +116,9 @@ def _inspect(path: Path) -> None:
         database.close()
 
 
-def quick_check(database: pw.SqliteDatabase, full: bool = False) -> list[str]:
+def quick_check(database: Connection, full: bool = False) -> list[str]:
     """What SQLite finds wrong with the file, at most ten sentences."""
-    rows = database.execute_sql("PRAGMA integrity_check(10)" if full else "PRAGMA quick_check(10)").fetchall()
+    rows = database.run("PRAGMA integrity_check(10)" if full else "PRAGMA quick_check(10)").fetchall()
     return [text for (text,) in rows if text != "ok"]
 
 
@@ -129,11 +130,11 @@ class Readers:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = Lock()
-        self._idle: list[pw.SqliteDatabase] = []
+        self._idle: list[Connection] = []
         self._closed = False
 
     @contextmanager
-    def lend(self) -> Iterator[pw.SqliteDatabase]:
+    def lend(self) -> Iterator[Connection]:
         """A connection for a few queries. Keep it short: an open query keeps the WAL from being reused."""
         with self._lock:
             if self._closed:
@@ -149,7 +150,7 @@ class Readers:
             if database is not None:
                 self._take_back(database)
 
-    def _take_back(self, database: pw.SqliteDatabase) -> None:
+    def _take_back(self, database: Connection) -> None:
         with self._lock:
             if not self._closed and len(self._idle) < self._KEPT:
                 self._idle.append(database)
@@ -159,16 +160,16 @@ class Readers:
     def fetch(self, sql: str, params: Any = ()) -> list[Row]:
         """All rows of a query that is bounded by itself."""
         with self.lend() as database:
-            rows: list[Row] = database.execute_sql(sql, params).fetchall()
+            rows: list[Row] = database.run(sql, params).fetchall()
             return rows
 
     def fetch_one(self, sql: str, params: Any = ()) -> Row | None:
         """The first row, or None."""
         with self.lend() as database:
-            row: Row | None = database.execute_sql(sql, params).fetchone()
+            row: Row | None = database.run(sql, params).fetchone()
             return row
 
-    def query(self, ask: Callable[[pw.SqliteDatabase], T]) -> T:
+    def query(self, ask: Callable[[Connection], T]) -> T:
         """Run a few queries on one connection."""
         with self.lend() as database:
             return ask(database)

@@ -4,8 +4,7 @@ import json
 from concurrent.futures import Future
 from typing import Any
 
-import peewee as pw
-
+from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.database import Readers, Row
 from usenetsyncd.catalogue.rows import EventRow
 from usenetsyncd.catalogue.writer import Writer
@@ -34,14 +33,14 @@ class Events:
         """Record an event; returns its id. fields must be plain JSON and hold no secret."""
         values = (self._clock.now(), level, code, folder_id, message, json.dumps(fields))
 
-        def intent(database: pw.SqliteDatabase) -> int:
-            cursor = database.execute_sql(
+        def intent(database: Connection) -> int:
+            cursor = database.run(
                 "INSERT INTO event (at, level, code, folder_id, message, fields) VALUES (?, ?, ?, ?, ?, ?)",
                 values,
             )
-            event_id = int(cursor.lastrowid)
+            event_id = cursor.lastrowid or 0
             if event_id % min(PRUNE_EVERY, self._kept) == 0:
-                database.execute_sql("DELETE FROM event WHERE id <= ?", (event_id - self._kept,))
+                database.run("DELETE FROM event WHERE id <= ?", (event_id - self._kept,))
             return event_id
 
         return self._writer.submit(intent)
@@ -69,4 +68,4 @@ class Events:
 
 
 def _event(row: Row) -> EventRow:
-    return EventRow(*row[:6], json.loads(row[6]))
+    return EventRow(*(*row[:6], json.loads(row[6])))

@@ -3,8 +3,7 @@
 from concurrent.futures import Future
 from typing import Any
 
-import peewee as pw
-
+from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.database import Readers
 from usenetsyncd.catalogue.rows import PENDING_STATES, ArticleState, FolderRow, Totals
 from usenetsyncd.catalogue.writer import Writer
@@ -39,8 +38,8 @@ class Folders:
         An existing folder keeps its uid (its keys derive from it) and follows ``root``.
         """
 
-        def intent(database: pw.SqliteDatabase) -> None:
-            database.execute_sql(
+        def intent(database: Connection) -> None:
+            database.run(
                 "INSERT INTO folder (name, uid, root, epoch, version, state, reason, paused, held, files, "
                 "directories, bytes) VALUES (?, ?, ?, 1, 0, 'scanning', '', 0, 0, 0, 0, 0) "
                 "ON CONFLICT (name) DO UPDATE SET root = excluded.root, removed_at = NULL",
@@ -112,8 +111,8 @@ class Folders:
     def _update(self, folder_id: int, **values: Any) -> "Future[None]":
         assignments = ", ".join(f"{column} = ?" for column in values)
 
-        def intent(database: pw.SqliteDatabase) -> None:
-            database.execute_sql(
+        def intent(database: Connection) -> None:
+            database.run(
                 f"UPDATE folder SET {assignments} WHERE id = ?",  # noqa: S608
                 (*values.values(), folder_id),
             )
@@ -122,4 +121,4 @@ class Folders:
 
 
 def _folder(row: tuple[Any, ...]) -> FolderRow:
-    return FolderRow(*row[:8], bool(row[8]), bool(row[9]), *row[10:])
+    return FolderRow(*(*row[:8], bool(row[8]), bool(row[9]), *row[10:]))

@@ -7,6 +7,7 @@ from typing import Any
 
 import peewee as pw
 
+from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.database import Readers
 from usenetsyncd.catalogue.paging import Page, bounded, decode_cursor, page_of
 from usenetsyncd.catalogue.rows import JobRow, JobState
@@ -35,7 +36,7 @@ class Jobs:
         at = self._clock.now()
         text = json.dumps(params or {})
 
-        def intent(database: pw.SqliteDatabase) -> int:
+        def intent(database: Connection) -> int:
             query = Job.insert(kind=kind, folder_id=folder_id, state="queued", params=text, created_at=at)
             return int(query.execute(database))
 
@@ -108,8 +109,8 @@ class Jobs:
     def prune(self, keep: int = 10_000) -> "Future[int]":
         """Forget finished jobs beyond the newest ``keep``."""
 
-        def intent(database: pw.SqliteDatabase) -> int:
-            cursor = database.execute_sql(
+        def intent(database: Connection) -> int:
+            cursor = database.run(
                 "DELETE FROM job WHERE state IN ('done', 'failed', 'cancelled') AND id <= "
                 "(SELECT coalesce(max(id), 0) - ? FROM job)",
                 (keep,),
@@ -119,7 +120,7 @@ class Jobs:
         return self._writer.submit(intent)
 
     def _update(self, job_id: int, **values: Any) -> "Future[None]":
-        def intent(database: pw.SqliteDatabase) -> None:
+        def intent(database: Connection) -> None:
             if not Job.update(**values).where(Job.id == job_id).execute(database):
                 raise NotFound(f"there is no job {job_id}")
 

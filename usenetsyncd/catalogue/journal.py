@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-import peewee as pw
-
+from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.database import Readers, Row
 from usenetsyncd.catalogue.statements import select_in
 from usenetsyncd.model import Entry, EntryKind, Extent, Owner, RelativePath, SegmentId
@@ -39,9 +38,8 @@ class Journal:
         """See Versions.changes. Each chunk is one short read, so that no long one holds up the WAL."""
         after: bytes | None = None
         while True:
-            rows, extents = self._readers.query(
-                lambda database, after=after: self._chunk(database, folder_id, only_ready, version, after)
-            )
+            with self._readers.lend() as database:
+                rows, extents = self._chunk(database, folder_id, only_ready, version, after)
             for row in rows:
                 yield RelativePath(row[0]), _entry(row, extents.get(row[1], ()), unpack)
             if len(rows) < CHUNK:
@@ -50,7 +48,7 @@ class Journal:
 
     def _chunk(
         self,
-        database: pw.SqliteDatabase,
+        database: Connection,
         folder_id: int,
         only_ready: bool,
         version: int | None,
@@ -67,7 +65,7 @@ class Journal:
             where += f" AND change.version IS NULL AND {READY}"
         # One transaction, so that entries and their extents are of one moment.
         with database.atomic():
-            rows = database.execute_sql(
+            rows = database.run(
                 f"{_SELECT} WHERE {where} ORDER BY change.path LIMIT ?", (*params, CHUNK)
             ).fetchall()
             found: dict[int, list[Extent]] = {}

@@ -4,8 +4,7 @@ import heapq
 from collections.abc import Collection, Iterator
 from itertools import islice
 
-import peewee as pw
-
+from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.database import Row
 from usenetsyncd.catalogue.rows import ArticleState, LeasedArticle
 from usenetsyncd.catalogue.statements import Tallies
@@ -20,7 +19,7 @@ _COLUMNS = """a.priority, a.segment_id, a.copy, a.folder_id, s.kind, s.seg_id, s
 
 
 def lease(
-    database: pw.SqliteDatabase,
+    database: Connection,
     limit: int,
     folders: Collection[int] | None,
     kinds: Collection[ArticleKind] | None,
@@ -40,7 +39,7 @@ def lease(
             if at < doubtful
             else (ArticleState.QUEUED, ArticleState.SENDING)
         )
-        database.execute_sql(
+        database.run(
             "UPDATE article SET state = ?, attempts = attempts + 1 WHERE segment_id = ? AND copy = ?",
             (int(after), row[1], row[2]),
         )
@@ -50,8 +49,8 @@ def lease(
     return leased
 
 
-def _folders_with_work(database: pw.SqliteDatabase) -> list[int]:
-    rows = database.execute_sql(
+def _folders_with_work(database: Connection) -> list[int]:
+    rows = database.run(
         "SELECT f.id FROM folder f WHERE f.paused = 0 AND f.held = 0 AND f.removed_at IS NULL AND EXISTS "
         "(SELECT 1 FROM tally t WHERE t.folder_id = f.id AND t.state IN (?, ?) AND t.articles > 0)",
         (_QUEUED, _DOUBTFUL),
@@ -60,7 +59,7 @@ def _folders_with_work(database: pw.SqliteDatabase) -> list[int]:
 
 
 def _choose(
-    database: pw.SqliteDatabase,
+    database: Connection,
     folders: Collection[int],
     state: int,
     kinds: Collection[ArticleKind] | None,
@@ -83,7 +82,7 @@ def _choose(
 
 
 def _stream(
-    database: pw.SqliteDatabase,
+    database: Connection,
     folder: int,
     state: int,
     kinds: Collection[ArticleKind] | None,
@@ -95,7 +94,7 @@ def _stream(
     wanted = "" if kinds is None else f"AND s.kind IN ({','.join(str(int(kind)) for kind in kinds)})"
     by = "a.priority, a.segment_id, a.copy" if first else "a.not_before"
     rows: Iterator[Row] = iter(
-        database.execute_sql(
+        database.run(
             f"SELECT {_COLUMNS} WHERE a.state > 0 AND a.state = ? AND a.folder_id = ? AND {when} {wanted} "
             f"ORDER BY {by} LIMIT ?",
             (state, folder, *params, limit),

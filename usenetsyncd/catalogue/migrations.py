@@ -3,33 +3,33 @@
 import time
 from collections.abc import Callable, Mapping
 
-import peewee as pw
 import structlog
 
 from usenetsyncd.catalogue import tables
+from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.errors import CatalogueDamaged, NewerCatalogue
 
 log = structlog.get_logger("catalogue")
 
 SCHEMA_VERSION = 1
 
-Step = Callable[[pw.SqliteDatabase], None]
+Step = Callable[[Connection], None]
 
 # Version -> what turns the version before into it. A step is frozen once released: it speaks SQL of its
 # own, never the models of tables.py, which go on changing. A new file is made from the models at once.
 STEPS: Mapping[int, Step] = {}
 
 
-def stored_version(database: pw.SqliteDatabase) -> int:
+def stored_version(database: Connection) -> int:
     """Version of the schema in the file; 0 for an empty file. Raises CatalogueDamaged for a foreign one."""
-    names = {row[0] for row in database.execute_sql("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    names = {row[0] for row in database.run("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not names:
         return 0
     if "schema_version" not in names:
         raise CatalogueDamaged(
             "this file is not a UsenetSync catalogue: it has tables, but no schema version"
         )
-    version = database.execute_sql("SELECT max(version) FROM schema_version").fetchone()[0]
+    version = database.run("SELECT max(version) FROM schema_version").fetchone()[0]
     if version is None:
         raise CatalogueDamaged("the catalogue has lost its schema version")
     return int(version)
@@ -45,9 +45,7 @@ def refuse_newer(found: int, newest: int = SCHEMA_VERSION) -> None:
         )
 
 
-def migrate(
-    database: pw.SqliteDatabase, steps: Mapping[int, Step] = STEPS, newest: int = SCHEMA_VERSION
-) -> int:
+def migrate(database: Connection, steps: Mapping[int, Step] = STEPS, newest: int = SCHEMA_VERSION) -> int:
     """Bring the schema to ``newest`` in one transaction; returns the version it had before."""
     found = stored_version(database)
     refuse_newer(found, newest)
@@ -64,13 +62,11 @@ def migrate(
     return found
 
 
-def create(database: pw.SqliteDatabase) -> None:
+def create(database: Connection) -> None:
     """Make every table and index of tables.py."""
     with database.bind_ctx(tables.ALL):
         database.create_tables(tables.ALL, safe=False)
 
 
-def _note(database: pw.SqliteDatabase, version: int) -> None:
-    database.execute_sql(
-        "INSERT INTO schema_version (version, applied_at) VALUES (?, ?)", (version, time.time())
-    )
+def _note(database: Connection, version: int) -> None:
+    database.run("INSERT INTO schema_version (version, applied_at) VALUES (?, ?)", (version, time.time()))

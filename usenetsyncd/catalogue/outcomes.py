@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import peewee as pw
-
+from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.rows import ArticleState, PostedArticle
 from usenetsyncd.catalogue.statements import Tallies, change_in
 from usenetsyncd.errors import NotFound
@@ -15,7 +14,7 @@ _LEASED = frozenset({ArticleState.SENDING, ArticleState.ASKING})
 _Key = tuple[int, int]
 
 
-def posted(database: pw.SqliteDatabase, articles: Sequence[PostedArticle]) -> int:
+def posted(database: Connection, articles: Sequence[PostedArticle]) -> int:
     """Record articles as posted; returns how many were not yet."""
     tallies = Tallies()
     servers: dict[str, int] = {}
@@ -28,7 +27,7 @@ def posted(database: pw.SqliteDatabase, articles: Sequence[PostedArticle]) -> in
         state, folder_id, length, kind = found
         if article.server not in servers:
             servers[article.server] = server_id(database, article.server)
-        database.execute_sql(
+        database.run(
             "UPDATE article SET state = 0, generation = ?, server_id = ?, posted_at = ?, message_id = ?, "
             "not_before = 0 WHERE segment_id = ? AND copy = ?",
             (
@@ -51,18 +50,18 @@ def posted(database: pw.SqliteDatabase, articles: Sequence[PostedArticle]) -> in
     return news
 
 
-def server_id(database: pw.SqliteDatabase, name: str) -> int:
+def server_id(database: Connection, name: str) -> int:
     """The number of a server's name, given at its first use."""
-    database.execute_sql("INSERT INTO server (name) VALUES (?) ON CONFLICT (name) DO NOTHING", (name,))
-    return int(database.execute_sql("SELECT id FROM server WHERE name = ?", (name,)).fetchone()[0])
+    database.run("INSERT INTO server (name) VALUES (?) ON CONFLICT (name) DO NOTHING", (name,))
+    return int(database.run("SELECT id FROM server WHERE name = ?", (name,)).fetchone()[0])
 
 
-def _release_heads(database: pw.SqliteDatabase, index_segments: Iterable[int], tallies: Tallies) -> None:
+def _release_heads(database: Connection, index_segments: Iterable[int], tallies: Tallies) -> None:
     """Queue the heads of versions whose last index segment has just been posted."""
     versions = set()
     for row in index_segments:
         versions.update(
-            database.execute_sql(
+            database.run(
                 "SELECT folder_id, version FROM version_segment WHERE segment_id = ?", (row,)
             ).fetchall()
         )
@@ -70,16 +69,16 @@ def _release_heads(database: pw.SqliteDatabase, index_segments: Iterable[int], t
         release_head(database, folder_id, version, tallies)
 
 
-def release_head(database: pw.SqliteDatabase, folder_id: int, version: int, tallies: Tallies) -> bool:
+def release_head(database: Connection, folder_id: int, version: int, tallies: Tallies) -> bool:
     """Queue the head of a version unless an index segment of it is still to be posted."""
-    waiting = database.execute_sql(
+    waiting = database.run(
         "SELECT EXISTS (SELECT 1 FROM version_segment v JOIN article a ON a.segment_id = v.segment_id AND a.copy = 0 "
         "WHERE v.folder_id = ? AND v.version = ? AND a.state <> 0)",
         (folder_id, version),
     ).fetchone()[0]
     if waiting:
         return False
-    rows = database.execute_sql(
+    rows = database.run(
         "SELECT a.segment_id, a.copy, s.length FROM version v JOIN article a ON a.segment_id = v.head_segment_id "
         "JOIN segment s ON s.id = a.segment_id "
         "WHERE v.folder_id = ? AND v.version = ? AND v.state = 'posting' AND a.state = ?",
@@ -92,7 +91,7 @@ def release_head(database: pw.SqliteDatabase, folder_id: int, version: int, tall
 
 
 def put_back(
-    database: pw.SqliteDatabase,
+    database: Connection,
     segment_row: int,
     copy: int,
     state: ArticleState,
@@ -105,7 +104,7 @@ def put_back(
     if found is None or found[0] not in _LEASED:
         return False
     number = None if server is None else server_id(database, server)
-    database.execute_sql(
+    database.run(
         "UPDATE article SET state = ?, not_before = ?, attempts = attempts - ?, "
         "server_id = coalesce(?, server_id) WHERE segment_id = ? AND copy = ?",
         (int(state), max(0.0, not_before), 0 if count_attempt else 1, number, segment_row, copy),
@@ -114,14 +113,14 @@ def put_back(
     return True
 
 
-def give_back(database: pw.SqliteDatabase, keys: Iterable[_Key]) -> int:
+def give_back(database: Connection, keys: Iterable[_Key]) -> int:
     """Leased articles that were not tried return as they were."""
     count = 0
     for segment_row, copy in keys:
         found = _find(database, segment_row, copy)
         if found is not None and found[0] in _LEASED:
             state = ArticleState.DOUBTFUL if found[0] == ArticleState.ASKING else ArticleState.QUEUED
-            database.execute_sql(
+            database.run(
                 "UPDATE article SET state = ?, attempts = attempts - 1 WHERE segment_id = ? AND copy = ?",
                 (int(state), segment_row, copy),
             )
@@ -130,12 +129,12 @@ def give_back(database: pw.SqliteDatabase, keys: Iterable[_Key]) -> int:
     return count
 
 
-def next_generation(database: pw.SqliteDatabase, segment_row: int, copy: int) -> int:
+def next_generation(database: Connection, segment_row: int, copy: int) -> int:
     """The article gets a fresh name and is queued."""
     found = _find(database, segment_row, copy)
     if found is None:
         raise NotFound(f"segment number {segment_row} has no copy {copy}")
-    row = database.execute_sql(
+    row = database.run(
         "UPDATE article SET state = ?, generation = generation + 1, not_before = 0 "
         "WHERE segment_id = ? AND copy = ? RETURNING generation",
         (int(ArticleState.QUEUED), segment_row, copy),
@@ -144,13 +143,13 @@ def next_generation(database: pw.SqliteDatabase, segment_row: int, copy: int) ->
     return int(row[0])
 
 
-def fail(database: pw.SqliteDatabase, segment_row: int, copy: int, reason: str, at: float) -> None:
+def fail(database: Connection, segment_row: int, copy: int, reason: str, at: float) -> None:
     """The article stays where it is until somebody asks for a retry."""
     found = _find(database, segment_row, copy)
     if found is None or found[0] == _POSTED:
         return
     _set_state(database, segment_row, copy, ArticleState.FAILED)
-    database.execute_sql(
+    database.run(
         "INSERT INTO failure (segment_id, copy, reason, at) VALUES (?, ?, ?, ?) "
         "ON CONFLICT (segment_id, copy) DO UPDATE SET reason = excluded.reason, at = excluded.at",
         (segment_row, copy, reason, at),
@@ -158,12 +157,12 @@ def fail(database: pw.SqliteDatabase, segment_row: int, copy: int, reason: str, 
     _tally(database, found, ArticleState.FAILED)
 
 
-def return_leases(database: pw.SqliteDatabase) -> int:
+def return_leases(database: Connection) -> int:
     """Every leased article becomes doubtful."""
     count = 0
     tallies = Tallies()
     for state in sorted(_LEASED):
-        rows = database.execute_sql(
+        rows = database.run(
             "SELECT a.folder_id, count(*), sum(s.length) FROM article a JOIN segment s ON s.id = a.segment_id "
             "WHERE a.state > 0 AND a.state = ? GROUP BY a.folder_id",
             (int(state),),
@@ -171,7 +170,7 @@ def return_leases(database: pw.SqliteDatabase) -> int:
         for folder_id, articles, size in rows:
             tallies.move(folder_id, state, ArticleState.DOUBTFUL, size, articles)
             count += articles
-        database.execute_sql(
+        database.run(
             "UPDATE article SET state = ?, not_before = 0 WHERE state > 0 AND state = ?",
             (int(ArticleState.DOUBTFUL), int(state)),
         )
@@ -179,9 +178,9 @@ def return_leases(database: pw.SqliteDatabase) -> int:
     return count
 
 
-def abandon(database: pw.SqliteDatabase, segment_row: int) -> int:
+def abandon(database: Connection, segment_row: int) -> int:
     """Give a segment up; unless a copy is posted, files that use it forget their content."""
-    articles = database.execute_sql(
+    articles = database.run(
         "SELECT a.copy, a.state, a.folder_id, s.length FROM article a JOIN segment s ON s.id = a.segment_id "
         "WHERE a.segment_id = ?",
         (segment_row,),
@@ -193,7 +192,7 @@ def abandon(database: pw.SqliteDatabase, segment_row: int) -> int:
             _forget_failure(database, segment_row, copy)
             tallies.move(folder_id, state, ArticleState.ABANDONED, length)
     tallies.write(database)
-    users = database.execute_sql(
+    users = database.run(
         "SELECT DISTINCT x.entry_id, e.directory_id FROM extent x JOIN entry e ON e.id = x.entry_id "
         "WHERE x.segment_id = ?",
         (segment_row,),
@@ -209,9 +208,9 @@ def abandon(database: pw.SqliteDatabase, segment_row: int) -> int:
     return len(entries)
 
 
-def _reopen_changes(database: pw.SqliteDatabase, entries: Iterable[int]) -> None:
+def _reopen_changes(database: Connection, entries: Iterable[int]) -> None:
     for entry_id in entries:
-        database.execute_sql(
+        database.run(
             "INSERT INTO change (folder_id, path, entry_id) SELECT d.folder_id, "
             "CAST(CASE d.path WHEN x'' THEN e.name ELSE d.path || x'2f' || e.name END AS BLOB), e.id "
             "FROM entry e JOIN directory d ON d.id = e.directory_id WHERE e.id = ? "
@@ -221,11 +220,11 @@ def _reopen_changes(database: pw.SqliteDatabase, entries: Iterable[int]) -> None
         )
 
 
-def retry_failed(database: pw.SqliteDatabase, folder_id: int | None, keys: Sequence[_Key] | None) -> int:
+def retry_failed(database: Connection, folder_id: int | None, keys: Sequence[_Key] | None) -> int:
     """Failed articles are queued with fresh attempts; they were tried, so they may be on a server."""
 
     def change(segment_row: int, copy: int) -> None:
-        database.execute_sql(
+        database.run(
             "UPDATE article SET state = ?, attempts = 0, not_before = 0 WHERE segment_id = ? AND copy = ?",
             (int(ArticleState.DOUBTFUL), segment_row, copy),
         )
@@ -234,13 +233,11 @@ def retry_failed(database: pw.SqliteDatabase, folder_id: int | None, keys: Seque
     return _each(database, ArticleState.FAILED, ArticleState.DOUBTFUL, folder_id, keys, change)
 
 
-def move(
-    database: pw.SqliteDatabase, priority: Priority, folder_id: int | None, keys: Sequence[_Key] | None
-) -> int:
+def move(database: Connection, priority: Priority, folder_id: int | None, keys: Sequence[_Key] | None) -> int:
     """Queued articles get another priority."""
 
     def change(segment_row: int, copy: int) -> None:
-        database.execute_sql(
+        database.run(
             "UPDATE article SET priority = ? WHERE segment_id = ? AND copy = ?",
             (int(priority), segment_row, copy),
         )
@@ -248,12 +245,12 @@ def move(
     return _each(database, ArticleState.QUEUED, ArticleState.QUEUED, folder_id, keys, change)
 
 
-def cancel(database: pw.SqliteDatabase, folder_id: int | None, keys: Sequence[_Key] | None, at: float) -> int:
+def cancel(database: Connection, folder_id: int | None, keys: Sequence[_Key] | None, at: float) -> int:
     """Queued articles stay unposted until somebody asks for a retry."""
 
     def change(segment_row: int, copy: int) -> None:
         _set_state(database, segment_row, copy, ArticleState.FAILED)
-        database.execute_sql(
+        database.run(
             "INSERT OR REPLACE INTO failure (segment_id, copy, reason, at) VALUES (?, ?, 'cancelled', ?)",
             (segment_row, copy, at),
         )
@@ -262,7 +259,7 @@ def cancel(database: pw.SqliteDatabase, folder_id: int | None, keys: Sequence[_K
 
 
 def _each(
-    database: pw.SqliteDatabase,
+    database: Connection,
     before: ArticleState,
     after: ArticleState,
     folder_id: int | None,
@@ -278,7 +275,7 @@ def _each(
                 found.append((segment_row, copy, row))
     else:
         where, params = ("AND a.folder_id = ?", (folder_id,)) if folder_id is not None else ("", ())
-        rows = database.execute_sql(
+        rows = database.run(
             "SELECT a.segment_id, a.copy, a.state, a.folder_id, s.length, s.kind FROM article a "  # noqa: S608
             f"JOIN segment s ON s.id = a.segment_id WHERE a.state > 0 AND a.state = ? {where}",
             (int(before), *params),
@@ -292,9 +289,9 @@ def _each(
     return len(found)
 
 
-def _find(database: pw.SqliteDatabase, segment_row: int, copy: int) -> tuple[int, int, int, int] | None:
+def _find(database: Connection, segment_row: int, copy: int) -> tuple[int, int, int, int] | None:
     """(state, folder, length, kind) of an article."""
-    row: tuple[int, int, int, int] | None = database.execute_sql(
+    row: tuple[int, int, int, int] | None = database.run(
         "SELECT a.state, a.folder_id, s.length, s.kind FROM article a JOIN segment s ON s.id = a.segment_id "
         "WHERE a.segment_id = ? AND a.copy = ?",
         (segment_row, copy),
@@ -302,17 +299,17 @@ def _find(database: pw.SqliteDatabase, segment_row: int, copy: int) -> tuple[int
     return row
 
 
-def _set_state(database: pw.SqliteDatabase, segment_row: int, copy: int, state: ArticleState) -> None:
-    database.execute_sql(
+def _set_state(database: Connection, segment_row: int, copy: int, state: ArticleState) -> None:
+    database.run(
         "UPDATE article SET state = ? WHERE segment_id = ? AND copy = ?", (int(state), segment_row, copy)
     )
 
 
-def _forget_failure(database: pw.SqliteDatabase, segment_row: int, copy: int) -> None:
-    database.execute_sql("DELETE FROM failure WHERE segment_id = ? AND copy = ?", (segment_row, copy))
+def _forget_failure(database: Connection, segment_row: int, copy: int) -> None:
+    database.run("DELETE FROM failure WHERE segment_id = ? AND copy = ?", (segment_row, copy))
 
 
-def _tally(database: pw.SqliteDatabase, found: tuple[int, int, int, int], after: ArticleState) -> None:
+def _tally(database: Connection, found: tuple[int, int, int, int], after: ArticleState) -> None:
     state, folder_id, length, _ = found
     tallies = Tallies()
     tallies.move(folder_id, state, after, length)

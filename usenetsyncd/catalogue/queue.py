@@ -3,8 +3,6 @@
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future
 
-import peewee as pw
-
 from usenetsyncd.catalogue import leasing, outcomes
 from usenetsyncd.catalogue.database import Readers, Row
 from usenetsyncd.catalogue.paging import Page, bounded, decode_cursor, page_of

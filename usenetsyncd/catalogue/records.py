@@ -3,8 +3,7 @@
 from concurrent.futures import Future
 from typing import Any
 
-import peewee as pw
-
+from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.database import Readers, Row
 from usenetsyncd.catalogue.paging import Page, bounded, decode_cursor, page_of
 from usenetsyncd.catalogue.rows import KnownHead, TroubleRow
@@ -29,8 +28,8 @@ class Troubles:
         """Record a trouble; the same one again counts an attempt and keeps since when."""
         at = self._clock.now()
 
-        def intent(database: pw.SqliteDatabase) -> None:
-            database.execute_sql(
+        def intent(database: Connection) -> None:
+            database.run(
                 "INSERT INTO trouble (folder_id, path, code, message, since, attempts) VALUES (?, ?, ?, ?, ?, 1) "
                 "ON CONFLICT (folder_id, path) DO UPDATE SET "
                 "attempts = CASE WHEN code = excluded.code THEN attempts + 1 ELSE 1 END, "
@@ -44,10 +43,8 @@ class Troubles:
     def clear(self, folder_id: int, path: RelativePath) -> "Future[bool]":
         """The path is well again, or gone. False when it had no trouble."""
 
-        def intent(database: pw.SqliteDatabase) -> bool:
-            cursor = database.execute_sql(
-                "DELETE FROM trouble WHERE folder_id = ? AND path = ?", (folder_id, path)
-            )
+        def intent(database: Connection) -> bool:
+            cursor = database.run("DELETE FROM trouble WHERE folder_id = ? AND path = ?", (folder_id, path))
             return bool(cursor.rowcount)
 
         return self._writer.submit(intent)
@@ -55,8 +52,8 @@ class Troubles:
     def clear_folder(self, folder_id: int, before: float | None = None) -> "Future[int]":
         """Forget all troubles of a folder, or those noted first before a time."""
 
-        def intent(database: pw.SqliteDatabase) -> int:
-            cursor = database.execute_sql(
+        def intent(database: Connection) -> int:
+            cursor = database.run(
                 "DELETE FROM trouble WHERE folder_id = ? AND since < ?",
                 (folder_id, float("inf") if before is None else before),
             )
@@ -95,7 +92,7 @@ class Heads:
     def get(self, fingerprint: bytes) -> KnownHead | None:
         """The newest head verified here."""
 
-        def ask(database: pw.SqliteDatabase) -> Row | None:
+        def ask(database: Connection) -> Row | None:
             query = KnownHeads.select().where(KnownHeads.fingerprint == fingerprint).tuples()
             rows: list[Row] = list(query.execute(database))
             return rows[0] if rows else None
@@ -107,8 +104,8 @@ class Heads:
         """Record a fully verified head. False, and nothing changed, when a newer one is known."""
         at = self._clock.now()
 
-        def intent(database: pw.SqliteDatabase) -> bool:
-            cursor = database.execute_sql(
+        def intent(database: Connection) -> bool:
+            cursor = database.run(
                 "INSERT INTO known_head (fingerprint, version, head_hash, seen_at) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (fingerprint) DO UPDATE SET version = excluded.version, "
                 "head_hash = excluded.head_hash, seen_at = excluded.seen_at "
@@ -131,7 +128,7 @@ class Values:
     def get(self, key: str) -> str | None:
         """The value, or None."""
 
-        def ask(database: pw.SqliteDatabase) -> list[Any]:
+        def ask(database: Connection) -> list[Any]:
             return list(Meta.select(Meta.value).where(Meta.key == key).tuples().execute(database))
 
         rows = self._readers.query(ask)
@@ -140,7 +137,7 @@ class Values:
     def set(self, key: str, value: str) -> "Future[None]":
         """Store a value over any earlier one."""
 
-        def intent(database: pw.SqliteDatabase) -> None:
-            Meta.replace(key=key, value=value).execute(database)
+        def intent(database: Connection) -> None:
+            database.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
 
         return self._writer.submit(intent)

@@ -3,10 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future
 
-import peewee as pw
-
-from usenetsyncd.catalogue.database import Readers, Row
-from usenetsyncd.catalogue.rows import (
+from usenetsyncd.catalogue.batches import (
     DigestRow,
     DirectoryRow,
     DirectoryUpdate,
@@ -16,6 +13,8 @@ from usenetsyncd.catalogue.rows import (
     ScanBatch,
     StoreResult,
 )
+from usenetsyncd.catalogue.connection import Connection
+from usenetsyncd.catalogue.database import Readers, Row
 from usenetsyncd.catalogue.statements import RowIds, change_in, select_in
 from usenetsyncd.catalogue.storing import Storing
 from usenetsyncd.catalogue.writer import Writer
@@ -49,9 +48,9 @@ class ScanStore:
         self._writer = writer
         self._ids = ids
 
-    def digests(self, folder_id: int, start: RelativePath = RelativePath(b"")) -> Iterator[DigestRow]:
-        """Every directory from ``start`` on, by path; read in chunks, so no long read holds up the WAL."""
-        compare, after = ">=", start
+    def digests(self, folder_id: int) -> Iterator[DigestRow]:
+        """Every directory of the folder, by path; read in chunks, so no long read holds up the WAL."""
+        compare, after = ">=", b""
         while True:
             rows = self._readers.fetch(
                 f"SELECT path, id, digest FROM directory WHERE folder_id = ? AND path {compare} ? "  # noqa: S608
@@ -73,10 +72,10 @@ class ScanStore:
         found: list[RelativePath] = []
         below, end = _below(path)
 
-        def ask(database: pw.SqliteDatabase) -> None:
+        def ask(database: Connection) -> None:
             after = below
             while True:
-                row = database.execute_sql(
+                row = database.run(
                     "SELECT path FROM directory WHERE folder_id = ? AND path > ? AND path < ? ORDER BY path LIMIT 1",
                     (folder_id, after, end),
                 ).fetchone()
@@ -87,7 +86,7 @@ class ScanStore:
                 # b"0" follows b"/": past everything below it. What sorts between (x-1 before x/) was not missed,
                 # since x itself comes first of all that begin with x.
                 after = below + name
-                row = database.execute_sql(
+                row = database.run(
                     "SELECT path FROM directory WHERE folder_id = ? AND path > ? AND path < ? ORDER BY path LIMIT 1",
                     (folder_id, after, end),
                 ).fetchone()
@@ -123,7 +122,7 @@ class ScanStore:
         """``find_content`` for many at once: one query for some hundred."""
         wanted = set(hashes)
 
-        def ask(database: pw.SqliteDatabase) -> dict[bytes, ContentExtents]:
+        def ask(database: Connection) -> dict[bytes, ContentExtents]:
             entries: dict[int, bytes] = {}
             seen: set[bytes] = set()
             for entry_id, found, folder in select_in(
@@ -147,7 +146,7 @@ class ScanStore:
     def known_segments(self, folder_id: int, seg_ids: Iterable[bytes]) -> set[bytes]:
         """Which of these segments the folder has, posted or on their way; given-up ones do not count."""
 
-        def ask(database: pw.SqliteDatabase) -> set[bytes]:
+        def ask(database: Connection) -> set[bytes]:
             rows = select_in(
                 database,
                 "SELECT s.seg_id FROM segment s JOIN article a ON a.segment_id = s.id AND a.copy = 0 "
@@ -162,15 +161,15 @@ class ScanStore:
     def forget_digests(self, folder_id: int) -> "Future[None]":
         """Have the next scan compare every file of the folder again."""
 
-        def intent(database: pw.SqliteDatabase) -> None:
-            database.execute_sql("UPDATE directory SET digest = NULL WHERE folder_id = ?", (folder_id,))
+        def intent(database: Connection) -> None:
+            database.run("UPDATE directory SET digest = NULL WHERE folder_id = ?", (folder_id,))
 
         return self._writer.submit(intent)
 
     def forget_digests_of(self, folder_id: int, paths: Collection[RelativePath]) -> "Future[None]":
         """Have the next scan compare the files of these directories again."""
 
-        def intent(database: pw.SqliteDatabase) -> None:
+        def intent(database: Connection) -> None:
             change_in(
                 database,
                 "UPDATE directory SET digest = NULL WHERE folder_id = ? AND path IN",
@@ -181,7 +180,7 @@ class ScanStore:
         return self._writer.submit(intent)
 
 
-def _extents_of(database: pw.SqliteDatabase, entries: dict[int, bytes]) -> dict[bytes, ContentExtents]:
+def _extents_of(database: Connection, entries: dict[int, bytes]) -> dict[bytes, ContentExtents]:
     extents: dict[bytes, ContentExtents] = {}
     given_up: set[bytes] = set()
     for entry_id, seg_id, offset, length, state in select_in(
@@ -206,4 +205,4 @@ def _below(path: RelativePath) -> tuple[bytes, bytes]:
 
 
 def _entry(row: Row) -> EntryRow:
-    return EntryRow(*row[:2], EntryKind(row[2]), *row[3:11], bool(row[11]), row[12])
+    return EntryRow(*(*row[:2], EntryKind(row[2]), *row[3:11], bool(row[11]), row[12]))

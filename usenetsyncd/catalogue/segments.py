@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-import peewee as pw
-
+from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.database import Readers
 from usenetsyncd.catalogue.rows import ArticleState, SegmentRow, Source
 from usenetsyncd.catalogue.statements import RowIds, Tallies, insert
@@ -93,7 +92,7 @@ class Segments:
 
     def put_blob(
         self,
-        database: pw.SqliteDatabase,
+        database: Connection,
         folder_id: int,
         kind: ArticleKind,
         seg_id: bytes,
@@ -105,13 +104,13 @@ class Segments:
     ) -> int:
         """``add_blob`` inside an intent of the caller's; returns the segment row."""
         tallies = Tallies()
-        found = database.execute_sql(
+        found = database.run(
             "SELECT id FROM segment WHERE folder_id = ? AND kind = ? AND seg_id = ?",
             (folder_id, int(kind), seg_id),
         ).fetchone()
         if found is None:
             row = self._ids.take(database, "segment")
-            database.execute_sql(
+            database.run(
                 "INSERT INTO segment (id, folder_id, kind, seg_id, length, epoch) VALUES (?, ?, ?, ?, ?, ?)",
                 (row, folder_id, int(kind), seg_id, len(content), epoch),
             )
@@ -119,7 +118,7 @@ class Segments:
         else:
             row = int(found[0])
             revive(database, folder_id, [row], priority, tallies)
-        database.execute_sql(
+        database.run(
             "INSERT INTO blob (segment_id, content) VALUES (?, ?) ON CONFLICT (segment_id) DO NOTHING",
             (row, content),
         )
@@ -128,7 +127,7 @@ class Segments:
 
 
 def insert_articles(
-    database: pw.SqliteDatabase,
+    database: Connection,
     folder_id: int,
     segments: Sequence[tuple[int, int]],
     copies: int,
@@ -154,21 +153,21 @@ def insert_articles(
 
 
 def revive(
-    database: pw.SqliteDatabase, folder_id: int, rows: Sequence[int], priority: int, tallies: Tallies
+    database: Connection, folder_id: int, rows: Sequence[int], priority: int, tallies: Tallies
 ) -> None:
     """Queue given-up articles of these segments again: their content has turned up once more.
 
     One that was ever tried may be on a server, so it comes back as doubtful.
     """
     for row in rows:
-        found = database.execute_sql(
+        found = database.run(
             "SELECT a.copy, a.attempts, s.length FROM article a JOIN segment s ON s.id = a.segment_id "
             "WHERE a.segment_id = ? AND a.state = 5",
             (row,),
         ).fetchall()
         for copy, attempts, length in found:
             state = ArticleState.DOUBTFUL if attempts else ArticleState.QUEUED
-            database.execute_sql(
+            database.run(
                 "UPDATE article SET state = ?, priority = ?, not_before = 0 WHERE segment_id = ? AND copy = ?",
                 (int(state), int(priority), row, copy),
             )

@@ -3,8 +3,7 @@
 from concurrent.futures import Future
 from typing import Any
 
-import peewee as pw
-
+from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.database import Readers
 from usenetsyncd.catalogue.paging import Page, bounded, decode_cursor, page_of
 from usenetsyncd.catalogue.rows import ShareRow
@@ -32,7 +31,7 @@ class Shares:
         """Store a new share. Waits for the commit; an access string must not be shown before."""
         row = ShareRow(share_id, folder_id, access, secret, 0, self._clock.now(), expires_at, None)
 
-        def intent(database: pw.SqliteDatabase) -> None:
+        def intent(database: Connection) -> None:
             Share.insert(
                 id=row.id,
                 folder_id=folder_id,
@@ -66,7 +65,7 @@ class Shares:
     def update(self, share_id: str, **values: Any) -> "Future[None]":
         """Set any of access, secret, serial, expires_at, revoked_at."""
 
-        def intent(database: pw.SqliteDatabase) -> None:
+        def intent(database: Connection) -> None:
             if not Share.update(**values).where(Share.id == share_id).execute(database):
                 raise NotFound(f"there is no share {share_id!r}")
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-import peewee as pw
+from usenetsyncd.catalogue.connection import Connection
 
 # Few sizes, so that SQLite keeps each prepared; the last is for what is left over.
 _SIZES = (256, 32, 4, 1)
@@ -22,7 +22,7 @@ def placeholders(width: int) -> str:
 
 
 def insert(
-    database: pw.SqliteDatabase,
+    database: Connection,
     head: str,
     width: int,
     params: Sequence[Any],
@@ -41,12 +41,12 @@ def insert(
             continue
         statement = _sql(head, group, tail, size)
         while end - at >= step:
-            database.execute_sql(statement, params[at : at + step])
+            database.run(statement, params[at : at + step])
             at += step
 
 
 def select_in(
-    database: pw.SqliteDatabase, head: str, before: Sequence[Any], keys: Iterable[Any], tail: str = ""
+    database: Connection, head: str, before: Sequence[Any], keys: Iterable[Any], tail: str = ""
 ) -> Iterator[tuple[Any, ...]]:
     """Rows of ``head (?,?,...) tail`` with the keys filled in, some hundred at a time.
 
@@ -58,11 +58,11 @@ def select_in(
         size = 32 if len(part) <= 32 else _SIZES[0]
         # Filled up with the last key: an IN list counts it once, and the statement stays the same.
         part.extend(part[-1:] * (size - len(part)))
-        yield from database.execute_sql(f"{head} {placeholders(size)} {tail}", (*before, *part)).fetchall()
+        yield from database.run(f"{head} {placeholders(size)} {tail}", (*before, *part)).fetchall()
 
 
 def change_in(
-    database: pw.SqliteDatabase, head: str, before: Sequence[Any], keys: Iterable[Any], tail: str = ""
+    database: Connection, head: str, before: Sequence[Any], keys: Iterable[Any], tail: str = ""
 ) -> None:
     """As ``select_in``, for UPDATE and DELETE."""
     for _ in select_in(database, head, before, keys, tail):
@@ -78,11 +78,11 @@ class RowIds:
     def __init__(self) -> None:
         self._next: dict[str, int] = {}
 
-    def take(self, database: pw.SqliteDatabase, table: str, count: int = 1) -> int:
+    def take(self, database: Connection, table: str, count: int = 1) -> int:
         """The first of ``count`` fresh ids in a row."""
         first = self._next.get(table)
         if first is None:
-            first = database.execute_sql(f'SELECT coalesce(max(id), 0) + 1 FROM "{table}"').fetchone()[0]  # noqa: S608
+            first = database.run(f'SELECT coalesce(max(id), 0) + 1 FROM "{table}"').fetchone()[0]  # noqa: S608
         self._next[table] = first + count
         return int(first)
 
@@ -104,7 +104,7 @@ class Tallies:
                 self._articles[key] = self._articles.get(key, 0) + sign * count
                 self._bytes[key] = self._bytes.get(key, 0) + sign * length
 
-    def write(self, database: pw.SqliteDatabase) -> None:
+    def write(self, database: Connection) -> None:
         """Add the differences to the table."""
         params: list[Any] = []
         for (folder_id, state), articles in self._articles.items():

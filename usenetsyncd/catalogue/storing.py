@@ -7,9 +7,8 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
-import peewee as pw
-
-from usenetsyncd.catalogue.rows import DirectoryUpdate, EntryUpdate, ScanBatch, StoreResult
+from usenetsyncd.catalogue.batches import DirectoryUpdate, EntryUpdate, ScanBatch, StoreResult
+from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.segments import insert_articles, revive
 from usenetsyncd.catalogue.statements import RowIds, Tallies, change_in, insert, select_in
 from usenetsyncd.errors import CatalogueError
@@ -45,13 +44,13 @@ _Known = dict[bytes, tuple[int, int, int]]
 class _SegmentRows(dict[bytes, int]):
     """Segment id -> row, asking the table for what this batch did not make. 0: given up since it was found."""
 
-    def __init__(self, database: pw.SqliteDatabase, folder_id: int) -> None:
+    def __init__(self, database: Connection, folder_id: int) -> None:
         super().__init__()
         self._database = database
         self._folder_id = folder_id
 
     def __missing__(self, seg_id: bytes) -> int:
-        found = self._database.execute_sql(
+        found = self._database.run(
             "SELECT s.id, a.state FROM segment s LEFT JOIN article a ON a.segment_id = s.id AND a.copy = 0 "
             "WHERE s.folder_id = ? AND s.kind = 1 AND s.seg_id = ?",
             (self._folder_id, seg_id),
@@ -65,7 +64,7 @@ class _SegmentRows(dict[bytes, int]):
 class Storing:
     """Stores one batch inside one transaction."""
 
-    def __init__(self, database: pw.SqliteDatabase, ids: RowIds, batch: ScanBatch) -> None:
+    def __init__(self, database: Connection, ids: RowIds, batch: ScanBatch) -> None:
         self._database = database
         self._ids = ids
         self._batch = batch
@@ -116,14 +115,14 @@ class Storing:
             self._remove_where("folder_id = ? AND path > ?", (self._folder_id, path))
         # A file may have taken the directory's name, and may have been stored first.
         parent, _, name = path.rpartition(b"/")
-        self._database.execute_sql(
+        self._database.run(
             "UPDATE change SET entry_id = (SELECT e.id FROM entry e JOIN directory d ON d.id = e.directory_id "
             "WHERE d.folder_id = ? AND d.path = ? AND e.name = ?) WHERE folder_id = ? AND path = ?",
             (self._folder_id, parent, name, self._folder_id, path),
         )
 
     def _remove_where(self, where: str, params: tuple[Any, ...], counted: bool = True) -> None:
-        run = self._database.execute_sql
+        run = self._database.run
         files, size = run(
             f"SELECT count(*), coalesce(sum(e.size), 0) FROM directory d JOIN entry e ON e.directory_id = d.id "  # noqa: S608
             f"WHERE {where} AND e.kind = {_FILE}",
@@ -144,7 +143,7 @@ class Storing:
         run(
             f"DELETE FROM extent WHERE entry_id IN (SELECT id FROM entry WHERE directory_id IN ({below}))",
             params,
-        )  # noqa: S608
+        )
         run(f"DELETE FROM entry WHERE directory_id IN ({below})", params)  # noqa: S608
         gone = run(f"DELETE FROM directory WHERE {where}", params).rowcount  # noqa: S608
         self._directories -= gone if counted else 0
@@ -169,7 +168,7 @@ class Storing:
                 self._bytes -= size
             path = _join(update.path, name)
             # A directory may have taken the file's name, and may have been stored first.
-            self._database.execute_sql(
+            self._database.run(
                 f"{_CHANGE_HEAD} (?, ?, NULL, (SELECT id FROM directory WHERE folder_id = ? AND path = ?)) "
                 f"{CHANGE_TAIL}",
                 (self._folder_id, path, self._folder_id, path),
@@ -201,9 +200,7 @@ class Storing:
         fresh = [(seg_id, length) for seg_id, length in lengths.items() if seg_id not in known]
         if not fresh:
             return
-        row = self._database.execute_sql(
-            "SELECT epoch FROM folder WHERE id = ?", (self._folder_id,)
-        ).fetchone()
+        row = self._database.run("SELECT epoch FROM folder WHERE id = ?", (self._folder_id,)).fetchone()
         if row is None:
             raise CatalogueError(f"there is no folder number {self._folder_id}")
         first = self._ids.take(self._database, "segment", len(fresh))
@@ -296,7 +293,7 @@ class Storing:
 
     def _write_folder(self) -> None:
         self._tallies.write(self._database)
-        self._database.execute_sql(
+        self._database.run(
             "UPDATE folder SET files = files + ?, directories = directories + ?, bytes = bytes + ? WHERE id = ?",
             (self._new - self._removed, self._directories, self._bytes, self._folder_id),
         )

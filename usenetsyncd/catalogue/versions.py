@@ -9,9 +9,8 @@ in between loses its mark and so survives for the next version.
 from collections.abc import Iterator
 from concurrent.futures import Future
 
-import peewee as pw
-
 from usenetsyncd.catalogue import outcomes
+from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.database import Readers, Row
 from usenetsyncd.catalogue.journal import MARK_CHUNK, READY, Journal, Unpack
 from usenetsyncd.catalogue.paging import Page, bounded, decode_cursor, page_of
@@ -78,19 +77,19 @@ class Versions:
         """
         now = self._clock.now()
 
-        def intent(database: pw.SqliteDatabase) -> int:
-            if database.execute_sql(
+        def intent(database: Connection) -> int:
+            if database.run(
                 "SELECT 1 FROM version WHERE folder_id = ? AND state <> 'published'", (folder_id,)
             ).fetchone():
                 raise UsageError("another version of this folder is not finished yet")
-            row = database.execute_sql(
+            row = database.run(
                 "SELECT epoch, max(version, (SELECT coalesce(max(v.version), 0) FROM version v WHERE v.folder_id = f.id)) "
                 "FROM folder f WHERE id = ?",
                 (folder_id,),
             ).fetchone()
             if row is None:
                 raise NotFound(f"there is no folder number {folder_id}")
-            database.execute_sql(
+            database.run(
                 "INSERT INTO version (folder_id, version, epoch, state, created_at, files, directories, bytes) "
                 "VALUES (?, ?, ?, 'building', ?, 0, 0, 0)",
                 (folder_id, row[1] + 1, row[0], now),
@@ -114,12 +113,12 @@ class Versions:
     ) -> "Future[int]":
         """Keep and queue an index segment of a version being built; returns its row."""
 
-        def intent(database: pw.SqliteDatabase) -> int:
+        def intent(database: Connection) -> int:
             row = _unfinished(database, folder_id, version, VersionState.BUILDING)
             segment = self._segments.put_blob(
                 database, folder_id, ArticleKind.INDEX, seg_id, content, row[2], copies, priority
             )
-            database.execute_sql(
+            database.run(
                 "INSERT INTO version_segment (segment_id, folder_id, version) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 (segment, folder_id, version),
             )
@@ -144,7 +143,7 @@ class Versions:
     ) -> "Future[VersionRow]":
         """All pages are stored: keep the head. It is queued when the last index segment is posted."""
 
-        def intent(database: pw.SqliteDatabase) -> VersionRow:
+        def intent(database: Connection) -> VersionRow:
             row = _unfinished(database, folder_id, version, VersionState.BUILDING)
             segment = self._segments.put_blob(
                 database,
@@ -157,7 +156,7 @@ class Versions:
                 priority,
                 ArticleState.WAITING,
             )
-            database.execute_sql(
+            database.run(
                 "UPDATE version SET state = 'posting', head_segment_id = ?, root_segment = ?, root_offset = ?, "
                 "root_length = ?, head_hash = ?, files = ?, directories = ?, bytes = ? "
                 "WHERE folder_id = ? AND version = ?",
@@ -196,8 +195,8 @@ class Versions:
         """The head is posted: the taken changes are published. Does nothing the second time."""
         now = self._clock.now()
 
-        def intent(database: pw.SqliteDatabase) -> None:
-            row = database.execute_sql(
+        def intent(database: Connection) -> None:
+            row = database.run(
                 f"{_SELECT} WHERE folder_id = ? AND version = ?", (folder_id, version)
             ).fetchone()
             if row is None:
@@ -206,7 +205,7 @@ class Versions:
                 return
             if row[3] != VersionState.POSTING:
                 raise UsageError(f"version {version} has no head yet")
-            run = database.execute_sql
+            run = database.run
             run("DELETE FROM change WHERE folder_id = ? AND version = ?", (folder_id, version))
             run("DELETE FROM version_segment WHERE folder_id = ? AND version = ?", (folder_id, version))
             run(
@@ -226,7 +225,7 @@ class Versions:
         False, and nothing done, when its head may be on a server already: then it must be seen through.
         """
 
-        def intent(database: pw.SqliteDatabase) -> bool:
+        def intent(database: Connection) -> bool:
             return _abandon(database, folder_id, version)
 
         return self._writer.submit(intent, alone=True)
@@ -268,15 +267,15 @@ class Versions:
 
 
 def _mark(folder_id: int, version: int, after: bytes):  # type: ignore[no-untyped-def]
-    def intent(database: pw.SqliteDatabase) -> bytes | None:
-        row = database.execute_sql(
+    def intent(database: Connection) -> bytes | None:
+        row = database.run(
             "SELECT path FROM change WHERE folder_id = ? AND path > ? ORDER BY path LIMIT 1 OFFSET ?",
             (folder_id, after, MARK_CHUNK - 1),
         ).fetchone()
         # The first chunk takes in b"", the folder itself.
         low = ">" if after else ">="
         end, params = ("AND path <= ?", (row[0],)) if row else ("", ())
-        database.execute_sql(
+        database.run(
             f"UPDATE change SET version = ? WHERE folder_id = ? AND path {low} ? {end} AND {READY}",  # noqa: S608
             (version, folder_id, after, *params),
         )
@@ -285,8 +284,8 @@ def _mark(folder_id: int, version: int, after: bytes):  # type: ignore[no-untype
     return intent
 
 
-def _unfinished(database: pw.SqliteDatabase, folder_id: int, version: int, state: VersionState) -> Row:
-    row: Row | None = database.execute_sql(
+def _unfinished(database: Connection, folder_id: int, version: int, state: VersionState) -> Row:
+    row: Row | None = database.run(
         f"{_SELECT} WHERE folder_id = ? AND version = ? AND state = ?", (folder_id, version, state.value)
     ).fetchone()
     if row is None:
@@ -294,8 +293,8 @@ def _unfinished(database: pw.SqliteDatabase, folder_id: int, version: int, state
     return row
 
 
-def _abandon(database: pw.SqliteDatabase, folder_id: int, version: int) -> bool:
-    run = database.execute_sql
+def _abandon(database: Connection, folder_id: int, version: int) -> bool:
+    run = database.run
     row = run(f"{_SELECT} WHERE folder_id = ? AND version = ?", (folder_id, version)).fetchone()
     if row is None:
         return True
@@ -323,8 +322,8 @@ def _abandon(database: pw.SqliteDatabase, folder_id: int, version: int) -> bool:
     return True
 
 
-def _forget_head(database: pw.SqliteDatabase, folder_id: int, head: int) -> None:
-    run = database.execute_sql
+def _forget_head(database: Connection, folder_id: int, head: int) -> None:
+    run = database.run
     copies, length = run(
         "SELECT count(*), coalesce(sum(s.length), 0) FROM article a JOIN segment s ON s.id = a.segment_id "
         "WHERE a.segment_id = ?",

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import peewee as pw
 import structlog
 
+from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.database import open_writable, translate
 from usenetsyncd.errors import Cancelled, CatalogueDamaged, CatalogueError
 
@@ -30,7 +31,7 @@ GROUP_TIME_S = 0.05
 
 @dataclass(slots=True, eq=False)
 class _Intent:
-    run: Callable[[pw.SqliteDatabase], Any]
+    run: Callable[[Connection], Any]
     durable: bool
     alone: bool
     bare: bool = False  # outside any transaction
@@ -63,7 +64,7 @@ class Writer:
         return self._thread.is_alive()
 
     def submit(
-        self, intent: Callable[[pw.SqliteDatabase], T], *, durable: bool = False, alone: bool = False
+        self, intent: Callable[[Connection], T], *, durable: bool = False, alone: bool = False
     ) -> "Future[T]":
         """Queue a change; blocks while the queue is full.
 
@@ -87,7 +88,7 @@ class Writer:
             self._not_empty.notify()
         return item.future
 
-    def run(self, intent: Callable[[pw.SqliteDatabase], T], *, durable: bool = False) -> T:
+    def run(self, intent: Callable[[Connection], T], *, durable: bool = False) -> T:
         """Submit and wait for the commit."""
         return self.submit(intent, durable=durable).result()
 
@@ -97,7 +98,7 @@ class Writer:
 
     def checkpoint(self) -> bool:
         """Move the WAL into the database and cut it; False when a reader was in the way."""
-        return self._put(_Intent(_checkpoint, durable=True, alone=True, bare=True)).result()
+        return bool(self._put(_Intent(_checkpoint, durable=True, alone=True, bare=True)).result())
 
     def close(self) -> None:
         """Commit what is queued, checkpoint, end the thread. Safe to call twice."""
@@ -120,7 +121,7 @@ class Writer:
                 _checkpoint(database)
             finally:
                 database.close()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - nobody may wait for a dead writer without being told
             self._die(error, group)
 
     def _die(self, error: BaseException, group: list[_Intent]) -> None:
@@ -149,64 +150,64 @@ class Writer:
             self._not_full.notify(len(group))
         return [item for item in group if item.future.set_running_or_notify_cancel()] or self._next_group()
 
-    def _commit_group(self, database: pw.SqliteDatabase, group: list[_Intent]) -> None:
+    def _commit_group(self, database: Connection, group: list[_Intent]) -> None:
         left = deque(group)
         if group[0].bare:
             self._run_bare(database, left.popleft())
         while left:
             # Set before BEGIN: inside a transaction the pragma has no effect.
             mode = "FULL" if any(item.durable for item in left) else "NORMAL"
-            database.execute_sql(f"PRAGMA synchronous = {mode}")
+            database.run(f"PRAGMA synchronous = {mode}")
             self._one_transaction(database, left)
 
-    def _run_bare(self, database: pw.SqliteDatabase, item: _Intent) -> None:
+    def _run_bare(self, database: Connection, item: _Intent) -> None:
         try:
             item.future.set_result(item.run(database))
         except pw.PeeweeException as error:
             item.future.set_exception(translate(error) or error)
 
-    def _one_transaction(self, database: pw.SqliteDatabase, left: deque[_Intent]) -> None:
+    def _one_transaction(self, database: Connection, left: deque[_Intent]) -> None:
         """Run intents from ``left`` until all are done or time is up, commit, and resolve their futures."""
         done: list[tuple[_Intent, Any]] = []
         started = monotonic()
         error: BaseException | None = None
         try:
-            database.execute_sql("BEGIN IMMEDIATE")
-            while left and monotonic() - started < GROUP_TIME_S or not done and left:
+            database.run("BEGIN IMMEDIATE")
+            while (left and monotonic() - started < GROUP_TIME_S) or (not done and left):
                 item = left.popleft()
                 error = self._run_intent(database, item, done)
                 if error is not None:
                     break
-            if error is None and _in_transaction(database):
-                database.execute_sql("COMMIT")
+            if error is None and database.busy:
+                database.run("COMMIT")
         except pw.PeeweeException as failure:
             error = failure
         if error is None:
             for item, outcome in done:
                 item.future.set_result(outcome)
             return
-        if _in_transaction(database):
-            database.execute_sql("ROLLBACK")
+        if database.busy:
+            database.run("ROLLBACK")
         self._fail(error, [item for item, _ in done])
 
     def _run_intent(
-        self, database: pw.SqliteDatabase, item: _Intent, done: list[tuple[_Intent, Any]]
+        self, database: Connection, item: _Intent, done: list[tuple[_Intent, Any]]
     ) -> BaseException | None:
         """Run one intent in a savepoint; its own failure stays its own. Returns what ends the whole group."""
         # A bulk intent has the transaction for itself: a savepoint would copy every page it touches.
         if not item.alone:
-            database.execute_sql("SAVEPOINT intent")
+            database.run("SAVEPOINT intent")
         try:
             outcome = item.run(database)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the submitter's, and the writer lives
             item.future.set_exception(translate(error) or error)
-            if item.alone or not _in_transaction(database):
+            if item.alone or not database.busy:
                 return error
-            database.execute_sql("ROLLBACK TO intent")
-            database.execute_sql("RELEASE intent")
+            database.run("ROLLBACK TO intent")
+            database.run("RELEASE intent")
             return error if isinstance(translate(error), CatalogueDamaged) else None
         if not item.alone:
-            database.execute_sql("RELEASE intent")
+            database.run("RELEASE intent")
         done.append((item, outcome))
         return None
 
@@ -220,13 +221,9 @@ class Writer:
             log.error("catalogue_group_failed", error=str(error), intents=len(items))
 
 
-def _in_transaction(database: pw.SqliteDatabase) -> bool:
-    return bool(database.connection().in_transaction)
+def _nothing(database: Connection) -> None:
+    database.run("UPDATE schema_version SET applied_at = applied_at")
 
 
-def _nothing(database: pw.SqliteDatabase) -> None:
-    database.execute_sql("UPDATE schema_version SET applied_at = applied_at")
-
-
-def _checkpoint(database: pw.SqliteDatabase) -> bool:
-    return not database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+def _checkpoint(database: Connection) -> bool:
+    return not database.run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
