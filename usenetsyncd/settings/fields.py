@@ -1,5 +1,6 @@
 """How each kind of setting is spelt in YAML: parsed, shown and described, all in one place."""
 
+import base64
 import ipaddress
 import os
 import re
@@ -130,10 +131,12 @@ def _parse_listen(value: object) -> str:
 
 
 def _parse_pin(value: object) -> str:
-    text = _parse_text(value).replace(":", "").lower()
-    if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise Refused("expected the certificate's SHA-256 fingerprint, 64 hexadecimal digits")
-    return text
+    text = re.sub(r"^sha256(//|:)", "", _parse_text(value).strip())
+    if re.fullmatch(r"[0-9a-f]{64}", text.replace(":", "").lower()):
+        return text.replace(":", "").lower()
+    if re.fullmatch(r"[A-Za-z0-9+/]{43}=", text):
+        return base64.b64decode(text).hex()
+    raise Refused("expected the SHA-256 of the server's public key: 64 hexadecimal digits, or base64")
 
 
 def _parse_rate_or_pause(value: object) -> object:
@@ -242,4 +245,5 @@ DATE = Spelling(units.parse_date, lambda value: value.isoformat(), {"type": "str
 WINDOW = Spelling(schedule.parse_window, schema={"type": "string", "examples": ["mon-fri 08:00-18:00"]})
 A_NAME = matching(NAME, "a name of letters, digits, '.', '_' and '-'")
 A_FOLDER_ID = matching(FOLDER_ID, "an id of small letters, digits, '.', '_' and '-'")
+REPLY = matching(re.compile(r"[45]\d\d|[a-z]+(_[a-z]+)+|lost|unreachable"), "a reply code from 400 to 599")
 A_NEWSGROUP = matching(NEWSGROUP, "a newsgroup such as alt.binaries.backup")

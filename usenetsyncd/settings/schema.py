@@ -188,11 +188,29 @@ class Limits(Section):
 
 
 class RetryRule(Section):
-    """What is different from the built-in row of one reply code."""
+    """What is different from the built-in row of one reply code, or of the row with that name.
+
+    wait grows by strategy up to longest, give or take jitter; after the last try the server rests.
+    """
 
     wait: Annotated[float | None, fields.duration(0, 86_400).optional()] = None
     tries: Annotated[int | None, fields.whole(1, 1000).optional()] = None
     strategy: Annotated[Backoff | None, fields.choice(Backoff).optional()] = None
+    longest: Annotated[float | None, fields.duration(0, 86_400).optional()] = None
+    jitter: Annotated[float | None, fields.PERCENTAGE.optional()] = None
+    rest: Annotated[float | None, fields.duration(0, 86_400).optional()] = None
+
+    def row_fields(self) -> dict[str, str | int | float]:
+        """What is set, under the names that a row of the reply table has."""
+        named = {
+            "base_s": self.wait,
+            "attempts": self.tries,
+            "strategy": self.strategy.value if self.strategy else None,
+            "max_s": self.longest,
+            "jitter": self.jitter,
+            "rest_s": self.rest,
+        }
+        return {name: value for name, value in named.items() if value is not None}
 
 
 class Storage(Section):
@@ -252,9 +270,7 @@ class Settings(Section):
     defaults: FolderOptions
     folders: Annotated[tuple[FolderSettings, ...], fields.LISTED]
     limits: Limits
-    retry: Annotated[
-        dict[Annotated[int, fields.whole(400, 599)], RetryRule], AfterValidator(fields.FrozenMapping)
-    ]
+    retry: Annotated[dict[Annotated[str, fields.REPLY], RetryRule], AfterValidator(fields.FrozenMapping)]
     storage: Storage
     control: Control
     web: Web

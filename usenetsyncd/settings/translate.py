@@ -13,7 +13,7 @@ from usenetsyncd.settings.suggestions import did_you_mean
 
 _NO_VERIFY = (
     "certificates are always verified; for a server with a certificate of its own give ca_file (a private CA) "
-    "or pin_sha256 (the certificate's fingerprint)"
+    "or pin_sha256 (the SHA-256 of its public key)"
 )
 _TLS_KEY = "TLS is set by 'tls': implicit (port 563), starttls (port 119), or none on this machine only"
 _EXPLAINED = {
