@@ -17,6 +17,7 @@ from usenetsyncd.wire.columns import ENTRY_TREE, MAX_PATH_BYTES, Locate, PageRea
 MAX_LEAF_ENTRIES = 4096
 MAX_INLINE_EXTENTS = 256
 MAX_LEAF_EXTENTS = 32_768
+MAX_EXTENTS = 1 << 28  # of one file: 200 TB in whole segments
 MAX_LEAF_XATTRS = 32_768
 MAX_XATTRS = 1024  # of one entry
 MAX_XATTR_BYTES = 131_072  # names and values of one entry
@@ -325,6 +326,8 @@ def _read_spilled(page: PageReader, count: int, home: SegmentId) -> list[Spilled
     counts = page.column(count)
     if counts and min(counts) <= MAX_INLINE_EXTENTS:
         raise FormatError("extents stand apart that belong into the entry")
+    if max(counts, default=0) > MAX_EXTENTS:
+        raise LimitExceeded(f"a file of {max(counts):,} extents")
     digests = page.ids(count)
     return list(map(SpilledExtents, page.refs(count, home), counts, digests))
 

@@ -14,14 +14,12 @@ from itertools import chain, islice
 from usenetsyncd.errors import FormatError, LimitExceeded
 from usenetsyncd.model import Entry, Extent, ExtentStream, PageRef, SegmentId, SpilledExtents
 from usenetsyncd.wire.columns import EXTENT_TREE, Locate, PageReader, PageWriter
-from usenetsyncd.wire.entries import MAX_INLINE_EXTENTS
+from usenetsyncd.wire.entries import MAX_EXTENTS, MAX_INLINE_EXTENTS
 from usenetsyncd.wire.segments_out import IndexSegments
 from usenetsyncd.wire.tree_read import Load, open_page
 
 LEAF_EXTENTS = 2048
 FAN_OUT = 256
-MAX_LEAF_EXTENTS = 8192
-MAX_FAN_OUT = 1024
 
 _RECORD = struct.Struct(">QQ16s")
 
@@ -51,7 +49,7 @@ def encode_extents(extents: Sequence[Extent]) -> bytes:
 
 def decode_extents(page: PageReader) -> list[Extent]:
     """The extents of a leaf. Raises FormatError."""
-    if page.count > MAX_LEAF_EXTENTS:
+    if page.count > LEAF_EXTENTS:
         raise LimitExceeded(f"an index page of {page.count:,} extents")
     lengths = page.column(page.count)
     segments, offsets = page.places(lengths)
@@ -71,7 +69,7 @@ def encode_extent_branches(level: int, branches: Sequence[ExtentBranch], locate:
 
 def decode_extent_branches(page: PageReader, home: SegmentId) -> list[ExtentBranch]:
     """The branches of an inner page that stands in segment ``home``. Raises FormatError."""
-    if page.count > MAX_FAN_OUT:
+    if page.count > FAN_OUT:
         raise LimitExceeded(f"an index page of {page.count:,} branches")
     counts, sizes = page.column(page.count), page.column(page.count)
     if not min(counts):
@@ -82,9 +80,10 @@ def decode_extent_branches(page: PageReader, home: SegmentId) -> list[ExtentBran
     return list(map(ExtentBranch, refs, counts, sizes, digests))
 
 
-def _summary(branches: Sequence[ExtentBranch]) -> tuple[int, int, bytes]:
+def _summary(level: int, branches: Sequence[ExtentBranch]) -> tuple[int, int, bytes]:
     """Count, bytes and digest of an inner page; the digest is the same wherever the pages stand."""
-    records = [_RECORD.pack(branch.count, branch.size, branch.digest) for branch in branches]
+    records = [bytes((EXTENT_TREE, level))]
+    records += [_RECORD.pack(branch.count, branch.size, branch.digest) for branch in branches]
     return (
         sum(branch.count for branch in branches),
         sum(branch.size for branch in branches),
@@ -95,32 +94,49 @@ def _summary(branches: Sequence[ExtentBranch]) -> tuple[int, int, bytes]:
 # -- reading ------------------------------------------------------------------------------
 
 
-_Opened = tuple[int, list[Extent], list[ExtentBranch], ExtentBranch]
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """One page, decoded: extents at level 0, branches above; and what a page above it must say of it."""
+
+    level: int
+    extents: list[Extent]
+    branches: list[ExtentBranch]
+    branch: ExtentBranch
 
 
-def _open(ref: PageRef, load: Load) -> _Opened:
-    """Level, extents or branches of one page, and what it should have been promised as."""
-    page = open_page(ref, load)
+def _open(promised: ExtentBranch, above: int | None, last: bool, load: Load) -> _Page:
+    """Load a page and hold it to its promise.
+
+    above: level of the page above, None for the root. last: whether no extents follow it.
+    """
+    page = open_page(promised.ref, load)
     if page.tree != EXTENT_TREE:
         raise FormatError("a page of entries where extents should be")
+    if above is not None and page.level != above - 1:
+        raise FormatError(f"a page of extents of level {page.level} below one of level {above}")
+    extents, branches = [], []
     if page.level:
-        branches = decode_extent_branches(page, ref.segment)
-        return page.level, [], branches, ExtentBranch(ref, *_summary(branches))
-    extents = decode_extents(page)
-    total = sum(extent.length for extent in extents)
-    return 0, extents, [], ExtentBranch(ref, len(extents), total, _digest(page.content))
-
-
-def _walk(branch: ExtentBranch, level: int | None, load: Load) -> Iterator[tuple[int, _Opened]]:
-    """Every page below a branch, itself first, each checked against its promise."""
-    opened = _open(branch.ref, load)
-    if level is not None and opened[0] != level:
-        raise FormatError(f"a page of extents of level {opened[0]} where level {level} should be")
-    if opened[3] != branch:
+        branches = decode_extent_branches(page, promised.ref.segment)
+        branch = ExtentBranch(promised.ref, *_summary(page.level, branches))
+    else:
+        extents = decode_extents(page)
+        total = sum(extent.length for extent in extents)
+        branch = ExtentBranch(promised.ref, len(extents), total, _digest(page.content))
+    if branch != promised:
         raise FormatError("a page of extents does not hold what the page above it says")
-    yield opened[0], opened
-    for below in opened[2]:
-        yield from _walk(below, opened[0] - 1, load)
+    if not last and branch.count != LEAF_EXTENTS * FAN_OUT**page.level:
+        raise FormatError("a page of extents before the last is not full")
+    if above is None and len(branches) == 1:
+        raise FormatError("a root of extents has one branch")
+    return _Page(page.level, extents, branches, branch)
+
+
+def _walk(promised: ExtentBranch, above: int | None, last: bool, load: Load) -> Iterator[_Page]:
+    """Every page below a branch, itself first."""
+    page = _open(promised, above, last, load)
+    yield page
+    for below in page.branches:
+        yield from _walk(below, page.level, last and below is page.branches[-1], load)
 
 
 def _promise(spilled: SpilledExtents, size: int) -> ExtentBranch:
@@ -137,30 +153,32 @@ def iter_extents(entry: Entry, load: Load) -> Iterator[Extent]:
     elif isinstance(entry.extents, tuple):
         yield from entry.extents
     else:
-        for _, opened in _walk(_promise(entry.extents, entry.size), None, load):
-            yield from opened[1]
+        for page in _walk(_promise(entry.extents, entry.size), None, True, load):
+            yield from page.extents
 
 
 def extent_pages(entry: Entry, load: Load) -> Iterator[PageRef]:
     """Every page that holds extents of a file."""
     if isinstance(entry.extents, SpilledExtents):
-        for _, opened in _walk(_promise(entry.extents, entry.size), None, load):
-            yield opened[3].ref
+        for page in _walk(_promise(entry.extents, entry.size), None, True, load):
+            yield page.branch.ref
 
 
 # -- writing ------------------------------------------------------------------------------
 
 
-def _branches_at(old: ExtentBranch, level: int, load: Load) -> Iterator[ExtentBranch]:
-    """The old pages of one level in order, loading only what is above them."""
-    opened = _open(old.ref, load)
-    if opened[0] == level:
+def _branches_at(
+    old: ExtentBranch, above: int | None, last: bool, level: int, load: Load
+) -> Iterator[ExtentBranch]:
+    """The old pages of one level in order, loading only what is above them (and the root)."""
+    page = _open(old, above, last, load)
+    if page.level == level:
         yield old
-    elif opened[0] == level + 1:
-        yield from opened[2]
-    elif opened[0] > level:
-        for below in opened[2]:
-            yield from _branches_at(below, level, load)
+    elif page.level == level + 1:
+        yield from page.branches
+    elif page.level > level:
+        for below in page.branches:
+            yield from _branches_at(below, page.level, last and below is page.branches[-1], level, load)
 
 
 class ExtentTreeWriter:
@@ -205,7 +223,7 @@ class ExtentTreeWriter:
     def _close(self, level: int) -> None:
         branches = self._levels[level]
         self._levels[level] = []
-        count, total, digest = _summary(branches)
+        count, total, digest = _summary(level + 1, branches)
         kept = self._keep(level + 1, count, total, digest)
         if kept is None:
             ref = self._out.place(lambda locate: encode_extent_branches(level + 1, branches, locate))
@@ -217,7 +235,7 @@ class ExtentTreeWriter:
         if self._old is None:
             return None
         if level == len(self._kept):
-            self._kept.append(_branches_at(self._old, level, self._load))
+            self._kept.append(_branches_at(self._old, None, True, level, self._load))
         before = next(self._kept[level], None)
         same = before is not None and (before.count, before.size, before.digest) == (count, total, digest)
         return before if same else None
@@ -240,6 +258,8 @@ def spill_extents(
     if old is not None and isinstance(old.extents, SpilledExtents):
         before = _promise(old.extents, old.size)
     branch = ExtentTreeWriter(out, load, before).write(chain(first, source))
+    if branch.count > MAX_EXTENTS:
+        raise LimitExceeded(f"{entry.path!r} has {branch.count:,} extents")
     if branch.size != entry.size:
         raise FormatError(f"{entry.path!r} has {entry.size:,} bytes but its extents do not")
     return SpilledExtents(branch.ref, branch.count, branch.digest)

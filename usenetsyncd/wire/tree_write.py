@@ -7,10 +7,10 @@ the same entries have the same borders and versions share all that did not chang
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from zlib import crc32
 
 from usenetsyncd.errors import FormatError, LimitExceeded
 from usenetsyncd.model import Entry, PageRef, RelativePath, SegmentId
+from usenetsyncd.wire.borders import BORDERS, Borders
 from usenetsyncd.wire.branches import (
     Branch,
     Totals,
@@ -26,37 +26,6 @@ from usenetsyncd.wire.segments_out import IndexSegments
 from usenetsyncd.wire.tree_read import Load, Node, open_branch, open_root
 
 Change = tuple[RelativePath, Entry | None]
-
-PAGE_WEIGHT = 393_216  # a page is closed at this many bytes before compression
-
-# A leaf is closed by 10 zero bits, from 1,024 entries on by 7 of them: hardly any leaf then meets the
-# hard cap, where an insertion would move every border up to the next leaf that ends by its own hash.
-_LEAF_MASK, _LONG_LEAF_MASK = (1 << 10) - 1, (1 << 7) - 1
-LONG_LEAF, FULL_LEAF = 1024, 2048
-_INNER_MASK, _LONG_INNER_MASK = (1 << 7) - 1, (1 << 4) - 1
-SHORT_INNER, LONG_INNER, FULL_INNER = 8, 128, 256
-
-
-def ends_leaf(count: int, path: bytes, weight: int) -> bool:
-    """Whether a leaf ends after its ``count``-th entry."""
-    hashed = crc32(path)
-    return (
-        not hashed & _LEAF_MASK
-        or (count >= LONG_LEAF and (count >= FULL_LEAF or not hashed & _LONG_LEAF_MASK))
-        or weight >= PAGE_WEIGHT
-    )
-
-
-def ends_inner(level: int, count: int, last: bytes, weight: int) -> bool:
-    """Whether an inner page of this level ends after its ``count``-th branch."""
-    if count >= FULL_INNER or weight >= PAGE_WEIGHT:
-        return True
-    # Three levels use the 21 bits above those of the leaves; any level above (a thousand million
-    # entries) is only cut when full. A minimum keeps made-up paths from growing a tower of levels.
-    if level > 3 or count < SHORT_INNER:
-        return False
-    bits = crc32(last) >> (3 + 7 * level)
-    return not bits & _INNER_MASK or (count >= LONG_INNER and not bits & _LONG_INNER_MASK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +50,7 @@ def update_tree(
     changes: Iterable[Change],
     load: Load,
     seal_segment: Callable[[bytes], SegmentId],
+    borders: Borders = BORDERS,
 ) -> TreeUpdate:
     """Apply changes, strictly ascending by path; None deletes that one path, and may name none.
 
@@ -90,7 +60,7 @@ def update_tree(
     different are written. Raises FormatError for bad old pages and for entries that the format
     cannot hold; what was sealed before is then simply not referred to.
     """
-    return _TreeWriter(load, IndexSegments(seal_segment)).update(root, _Changes(changes))
+    return _TreeWriter(load, IndexSegments(seal_segment), borders).update(root, _Changes(changes))
 
 
 class _Changes:
@@ -121,8 +91,9 @@ class _Changes:
 class _TreeWriter:
     """Entries and kept branches go in from the left; each level closes its pages where they end."""
 
-    def __init__(self, load: Load, out: IndexSegments) -> None:
+    def __init__(self, load: Load, out: IndexSegments, borders: Borders) -> None:
         self._load = load
+        self._borders = borders
         self._out = out
         self._leaf: list[Entry] = []
         self._weights = [0] * (MAX_LEVEL + 2)
@@ -210,7 +181,7 @@ class _TreeWriter:
         leaf = self._leaf
         leaf.append(entry)
         weight = self._weights[0] = self._weights[0] + entry_weight(entry)
-        if ends_leaf(len(leaf), entry.path, weight):
+        if self._borders.ends_leaf(len(leaf), entry.path, weight):
             self._close_leaf()
 
     def _close_leaf(self) -> None:
@@ -226,13 +197,11 @@ class _TreeWriter:
 
     def _add_branch(self, level: int, branch: Branch) -> None:
         """Add a page of the level below ``level``."""
-        if level > MAX_LEVEL:
-            raise LimitExceeded(f"the index would need more than {MAX_LEVEL + 1} levels")
         branches = self._inner[level]
         branches.append(branch)
         self._received[level] += 1
         weight = self._weights[level] = self._weights[level] + branch_weight(branch)
-        if ends_inner(level, len(branches), branch.last, weight):
+        if self._borders.ends_inner(level, len(branches), branch.last, weight):
             self._close_inner(level)
 
     def _close_inner(self, level: int) -> None:
