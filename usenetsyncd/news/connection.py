@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from usenetsyncd.clock import SYSTEM_CLOCK, Clock
-from usenetsyncd.errors import ConnectFailed, ConnectionLost, FormatError, NewsError, TlsFailed
+from usenetsyncd.errors import ConnectFailed, ConnectionLost, FormatError, NewsError, TlsFailed, UsageError
 from usenetsyncd.model import MessageId, ServerAccount, TlsMode
 from usenetsyncd.news.replies import NO_REPLY, TLS_REFUSED, UNREACHABLE, Outcome, ReplyTable, Row, Step
 from usenetsyncd.news.tls import client_context
@@ -134,25 +134,23 @@ class Connection:
         username, password = self._account.username, self._account.password
         if username is None:
             return
-        if not password:
-            raise Setback(
-                Step.LOGIN, self._table.row("login_refused"), f"{self._account.name}: there is no password"
-            )
         if not self._transport.is_private:
             row = self._table.find(Step.CONNECT, TLS_REFUSED)
             raise Setback(
                 Step.LOGIN, row, f"{self._account.name}: no password goes over an open line", TLS_REFUSED
             )
-        reply = self._ask(Step.LOGIN, command("AUTHINFO", "USER", username))
+        try:
+            lines = command("AUTHINFO", "USER", username), command("AUTHINFO", "PASS", password or "")
+        except UsageError as error:
+            raise self._login_refused(f"the name or password cannot be sent: {error}") from error
+        reply = self._ask(Step.LOGIN, lines[0])
         if self._table.find(Step.LOGIN, reply.code, reply.text).outcome is Outcome.GO_ON:
-            reply = self._ask(Step.LOGIN, command("AUTHINFO", "PASS", password or ""))
-            row = self._table.find(Step.LOGIN, reply.code, reply.text)
-            if row.outcome is not Outcome.DONE:
-                raise Setback(
-                    Step.LOGIN,
-                    self._table.row("login_refused"),
-                    f"{self._account.name}: {self._harmless(reply.text)}",
-                )
+            reply = self._ask(Step.LOGIN, lines[1])
+            if self._table.find(Step.LOGIN, reply.code, reply.text).outcome is not Outcome.DONE:
+                raise self._login_refused(f"said '{reply.code}' to the password")
+
+    def _login_refused(self, text: str) -> Setback:
+        return Setback(Step.LOGIN, self._table.row("login_refused"), f"{self._account.name}: {text}")
 
     def _enter_reader_mode(self) -> bool:
         """Whether the server did not ask for the login first."""

@@ -240,7 +240,6 @@ DEFAULT_ROWS: Final[tuple[Row, ...]] = (
     _row("login_text", _ASKING, "400 481 482 502", Outcome.LOGIN_REFUSED, text=r"login|password|user ?name|authenticat",
          close=True, rest_s=_MINUTES_10, blame=0.5),
     _row("login_again", "mode post article stat body keepalive", "480", Outcome.LOGIN_AGAIN, backoff=_wait(0, 2)),
-    _row("login_out_of_order", "login", "482", Outcome.LOGIN_REFUSED, close=True, rest_s=_MINUTES_10, blame=0.5),
     _row("needs_tls", "", "483", Outcome.TLS, close=True, rest_s=_MINUTES_10, blame=0.5),
     _row("no_permission", "", "502", Outcome.UNAVAILABLE, close=True, backoff=_wait(0, 1), rest_s=_MINUTES_5, blame=0.3),
     _row("mode_unknown", "mode", "500 501 503", Outcome.DONE),
