@@ -100,9 +100,22 @@ def test_a_leaf_of_the_heaviest_entries_stays_well_below_the_limit_of_a_page() -
     assert list(read_tree(store.build(entries, BORDERS), store.load)) == entries
 
 
+def test_a_size_that_a_filesystem_gives_to_a_symlink_or_folder_is_left_out() -> None:
+    link = Entry(RelativePath(b"l"), EntryKind.SYMLINK, size=6, target=b"target", sparse=True)
+    folder = Entry(RelativePath(b"d"), EntryKind.FOLDER, size=4096)
+    store = MemorySegments()
+    update = store.update(None, [(folder.path, folder), (link.path, link)])
+    assert list(read_tree(update.root, store.load)) == [
+        replace(folder, size=0),
+        replace(link, size=0, sparse=False),
+    ]
+    assert update.totals.bytes == 0
+    again = store.update(update.root, [(link.path, link)])
+    assert (again.root, again.changed) == (update.root, 0)
+
+
 REFUSED = {
     "path too long": file_at(b"p" * 4097),
-    "size of a folder": Entry(RelativePath(b"d"), EntryKind.FOLDER, size=4096),
     "hash of a folder": Entry(RelativePath(b"d"), EntryKind.FOLDER, content_hash=bytes(16)),
     "target of a file": replace(file_at(b"f"), target=b"t"),
     "symlink to nothing": Entry(RelativePath(b"l"), EntryKind.SYMLINK),

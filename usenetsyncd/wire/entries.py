@@ -1,6 +1,7 @@
 """Leaf pages of the core index: entries to bytes and back. Source: docs/format.md, "Core index pages"."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, islice, pairwise
 
 from usenetsyncd.errors import FormatError, LimitExceeded, NewerFormat
@@ -39,6 +40,13 @@ _SECOND_NS = 1_000_000_000
 _NO_XATTRS: tuple[tuple[bytes, bytes], ...] = ()
 
 # -- what may be an entry -----------------------------------------------------------------
+
+
+def canonical(entry: Entry) -> Entry:
+    """The entry without what a filesystem says but no index keeps: size and holes of what is no file."""
+    if entry.kind is not EntryKind.FILE and (entry.size or entry.sparse):
+        return replace(entry, size=0, sparse=False)
+    return entry
 
 
 def check_entry(entry: Entry) -> None:
