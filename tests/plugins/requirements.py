@@ -6,6 +6,7 @@ and with CI set it fails. Nothing else may skip a test (tests/test_architecture.
 
 import importlib.util
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Generator
@@ -77,11 +78,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
     yield
     reasons: dict[str, list[str]] = {}
-    for kind in ("skipped", "failed"):
+    for kind in ("skipped", "failed", "error"):
         for report in terminalreporter.stats.get(kind, []):
             text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-            if PREFIX in text:
-                reasons.setdefault(text.split(PREFIX, 1)[1].splitlines()[0], []).append(report.nodeid)
+            if found := re.match(rf"(?:Skipped: |Failed: )?{PREFIX}(.*)", text):
+                reasons.setdefault(found[1], []).append(report.nodeid)
     if not reasons:
         return
     terminalreporter.section("could not run", yellow=True)
