@@ -66,6 +66,13 @@ class ConfigurationError(UsenetSyncError):
     exit_code = ExitCode.CONFIGURATION
 
 
+class VaultError(UsenetSyncError):
+    """The keys at rest are missing, damaged or readable by others. Never go on with new ones."""
+
+    verdict = Verdict.STOP
+    exit_code = ExitCode.CONFIGURATION
+
+
 class DaemonUnreachable(UsenetSyncError):
     """No daemon answers on the control socket."""
 
