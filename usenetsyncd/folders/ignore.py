@@ -14,8 +14,9 @@ from usenetsyncd.model import RelativePath
 RULES_FILE = RelativePath(b".usyncignore")
 RULES_FILE_LIMIT_BYTES = 1 << 20
 
-# Marks a match of a parent directory; pathspec names it, and a name may stand only once in a regex.
-_DIRECTORY_MARK = b"(?P<ps_d>"
+# How pathspec's regexes end where a path, or a directory above it, has matched.
+_DIRECTORY_MARK = b"(?P<ps_d>/)"
+_DIRECTORY_OR_END = b"(?:(?P<ps_d>/)|$)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,7 @@ def compile_rules(*lists: Iterable[str | bytes]) -> IgnoreRules:
             problems.append(f"{os.fsdecode(raw)!r} is not a pattern")
             continue
         if pattern.include is not None and pattern.regex is not None:
-            source = pattern.regex.pattern
-            regexes.append((source.replace(_DIRECTORY_MARK, b"(?:"), pattern.include))
+            regexes.append((_whole(pattern.regex.pattern), pattern.include))
     if not any(ignores for _, ignores in regexes):
         return IgnoreRules(tuple(problems))
     # fullmatch and DOTALL: a newline is a byte of a name like any other.
@@ -99,3 +99,20 @@ def load_rules(root: FolderRoot, *lists: Iterable[str | bytes]) -> IgnoreRules:
     if len(content) > RULES_FILE_LIMIT_BYTES:
         raise OSError(f"{os.fsdecode(RULES_FILE)} is over {RULES_FILE_LIMIT_BYTES} bytes")
     return compile_rules(*lists, content.splitlines())
+
+
+def _whole(source: bytes) -> bytes:
+    """A regex of pathspec, made to be searched for, as one that matches a path from end to end.
+
+    Ours are asked of one path at a time, with its parents already known not to be ignored, so a match of a
+    parent must not count: it would let ``!*/`` take back a file.
+    """
+    if source.endswith(_DIRECTORY_OR_END):
+        source = source.removesuffix(_DIRECTORY_OR_END) + b"/?"
+    elif source.endswith(_DIRECTORY_MARK):
+        source = (source.removesuffix(_DIRECTORY_MARK) or b".+") + b"/"
+    elif source == b".":
+        source = b".+"
+    else:
+        source += b".+"  # "a/**": whatever is below a, not a itself
+    return source.removeprefix(b"^") if source.startswith((b"^", b".+")) else b".*" + source
