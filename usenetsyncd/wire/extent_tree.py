@@ -15,12 +15,14 @@ from usenetsyncd.errors import FormatError, LimitExceeded
 from usenetsyncd.model import Entry, Extent, ExtentStream, PageRef, SegmentId, SpilledExtents
 from usenetsyncd.wire.columns import EXTENT_TREE, Locate, PageReader, PageWriter
 from usenetsyncd.wire.entries import MAX_EXTENTS, MAX_INLINE_EXTENTS
+from usenetsyncd.wire.keys import label
 from usenetsyncd.wire.segments_out import IndexSegments
 from usenetsyncd.wire.tree_read import Load, open_page
 
 LEAF_EXTENTS = 2048
 FAN_OUT = 256
 
+_LABEL = label("extents")
 _RECORD = struct.Struct(">QQ16s")
 
 
@@ -34,8 +36,8 @@ class ExtentBranch:
     digest: bytes
 
 
-def _digest(content: bytes) -> bytes:
-    return hashlib.sha256(content).digest()[:16]
+def _digest(level: int, content: bytes) -> bytes:
+    return hashlib.sha256(_LABEL + bytes((level,)) + content).digest()[:16]
 
 
 def encode_extents(extents: Sequence[Extent]) -> bytes:
@@ -82,12 +84,11 @@ def decode_extent_branches(page: PageReader, home: SegmentId) -> list[ExtentBran
 
 def _summary(level: int, branches: Sequence[ExtentBranch]) -> tuple[int, int, bytes]:
     """Count, bytes and digest of an inner page; the digest is the same wherever the pages stand."""
-    records = [bytes((EXTENT_TREE, level))]
-    records += [_RECORD.pack(branch.count, branch.size, branch.digest) for branch in branches]
+    records = [_RECORD.pack(branch.count, branch.size, branch.digest) for branch in branches]
     return (
         sum(branch.count for branch in branches),
         sum(branch.size for branch in branches),
-        _digest(b"".join(records)),
+        _digest(level, b"".join(records)),
     )
 
 
@@ -121,7 +122,7 @@ def _open(promised: ExtentBranch, above: int | None, last: bool, load: Load) -> 
     else:
         extents = decode_extents(page)
         total = sum(extent.length for extent in extents)
-        branch = ExtentBranch(promised.ref, len(extents), total, _digest(page.content))
+        branch = ExtentBranch(promised.ref, len(extents), total, _digest(0, page.content))
     if branch != promised:
         raise FormatError("a page of extents does not hold what the page above it says")
     if not last and branch.count != LEAF_EXTENTS * FAN_OUT**page.level:
@@ -206,10 +207,10 @@ class ExtentTreeWriter:
     def _add_leaf(self, extents: list[Extent]) -> None:
         raw = encode_extents(extents)
         total = sum(extent.length for extent in extents)
-        branch = self._keep(0, len(extents), total, _digest(raw))
+        branch = self._keep(0, len(extents), total, _digest(0, raw))
         if branch is None:
             ref = self._out.place(lambda locate: raw)
-            branch = ExtentBranch(ref, len(extents), total, _digest(raw))
+            branch = ExtentBranch(ref, len(extents), total, _digest(0, raw))
         self._add(0, branch)
 
     def _add(self, level: int, branch: ExtentBranch) -> None:
