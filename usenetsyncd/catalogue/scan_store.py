@@ -105,8 +105,9 @@ class ScanStore:
         """One file or symlink by its path."""
         parent, _, name = path.rpartition(b"/")
         row = self._readers.fetch_one(
-            f"{_ENTRY} WHERE directory_id = (SELECT id FROM directory WHERE folder_id = ? AND path = ?) AND name = ?",
-            (folder_id, parent, name),
+            f"{_ENTRY} WHERE name = ? AND directory_id = "  # noqa: S608
+            "(SELECT id FROM directory WHERE folder_id = ? AND path = ?)",
+            (name, folder_id, parent),
         )
         return None if row is None else _entry(row)
 

@@ -25,25 +25,22 @@ class Shares:
         self._writer = writer
         self._clock = clock
 
-    def add(
-        self, share_id: str, folder_id: int, access: str, secret: bytes, expires_at: float | None = None
-    ) -> ShareRow:
-        """Store a new share. Waits for the commit; an access string must not be shown before."""
-        row = ShareRow(share_id, folder_id, access, secret, 0, self._clock.now(), expires_at, None)
+    def add(self, share: ShareRow) -> "Future[None]":
+        """Store a new share; its access string must not be shown before this is committed."""
 
         def intent(database: Connection) -> None:
             Share.insert(
-                id=row.id,
-                folder_id=folder_id,
-                access=access,
-                secret=secret,
-                serial=0,
-                created_at=row.created_at,
-                expires_at=expires_at,
+                id=share.id,
+                folder_id=share.folder_id,
+                access=share.access,
+                secret=share.secret,
+                serial=share.serial,
+                created_at=share.created_at,
+                expires_at=share.expires_at,
+                revoked_at=share.revoked_at,
             ).execute(database)
 
-        self._writer.run(intent, durable=True)
-        return row
+        return self._writer.submit(intent, durable=True)
 
     def get(self, share_id: str) -> ShareRow:
         """Raises NotFound."""

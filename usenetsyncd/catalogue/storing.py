@@ -141,7 +141,7 @@ class Storing:
         )
         below = f"SELECT id FROM directory WHERE {where}"  # noqa: S608
         run(
-            f"DELETE FROM extent WHERE entry_id IN (SELECT id FROM entry WHERE directory_id IN ({below}))",
+            f"DELETE FROM extent WHERE entry_id IN (SELECT id FROM entry WHERE directory_id IN ({below}))",  # noqa: S608
             params,
         )
         run(f"DELETE FROM entry WHERE directory_id IN ({below})", params)  # noqa: S608
@@ -169,7 +169,7 @@ class Storing:
             path = _join(update.path, name)
             # A directory may have taken the file's name, and may have been stored first.
             self._database.run(
-                f"{_CHANGE_HEAD} (?, ?, NULL, (SELECT id FROM directory WHERE folder_id = ? AND path = ?)) "
+                f"{_CHANGE_HEAD} (?, ?, NULL, (SELECT id FROM directory WHERE folder_id = ? AND path = ?)) "  # noqa: S608
                 f"{CHANGE_TAIL}",
                 (self._folder_id, path, self._folder_id, path),
             )
