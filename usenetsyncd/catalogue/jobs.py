@@ -31,10 +31,8 @@ class Jobs:
         self._writer = writer
         self._clock = clock
 
-    def add(
-        self, kind: str, folder_id: int | None = None, params: dict[str, Any] | None = None
-    ) -> "Future[int]":
-        """Queue a job; returns its id. params must be plain JSON and hold no secret."""
+    def add(self, kind: str, folder_id: int | None = None, params: dict[str, Any] | None = None) -> JobRow:
+        """Queue a job; waits for the commit. params must be plain JSON and hold no secret."""
         at = self._clock.now()
         text = json.dumps(params or {})
 
@@ -42,7 +40,7 @@ class Jobs:
             query = Job.insert(kind=kind, folder_id=folder_id, state="queued", params=text, created_at=at)
             return int(query.execute(database))
 
-        return self._writer.submit(intent)
+        return self.get(self._writer.run(intent))
 
     def get(self, job_id: int) -> JobRow:
         """Raises NotFound."""

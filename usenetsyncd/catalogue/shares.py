@@ -25,22 +25,31 @@ class Shares:
         self._writer = writer
         self._clock = clock
 
-    def add(self, share: ShareRow) -> "Future[None]":
-        """Store a new share; its access string must not be shown before this is committed."""
+    def add(
+        self,
+        share_id: str,
+        folder_id: int,
+        access: str,
+        secret: bytes,
+        expires_at: float | None = None,
+        serial: int = 0,
+    ) -> ShareRow:
+        """Store a new share. Waits for the commit: an access string must not be shown before."""
+        row = ShareRow(share_id, folder_id, access, secret, serial, self._clock.now(), expires_at, None)
 
         def intent(database: Connection) -> None:
             Share.insert(
-                id=share.id,
-                folder_id=share.folder_id,
-                access=share.access,
-                secret=share.secret,
-                serial=share.serial,
-                created_at=share.created_at,
-                expires_at=share.expires_at,
-                revoked_at=share.revoked_at,
+                id=row.id,
+                folder_id=row.folder_id,
+                access=row.access,
+                secret=row.secret,
+                serial=row.serial,
+                created_at=row.created_at,
+                expires_at=row.expires_at,
             ).execute(database)
 
-        return self._writer.submit(intent, durable=True)
+        self._writer.run(intent, durable=True)
+        return row
 
     def get(self, share_id: str) -> ShareRow:
         """Raises NotFound."""
