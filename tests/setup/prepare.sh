@@ -42,8 +42,15 @@ make_venv() {
   return 1
 }
 
-# What the environment was made from; another checkout path or interpreter makes it stale as well.
-fingerprint() { { echo "$1 $PWD"; cat pyproject.toml tests/setup/*.sh; } | sha256sum | cut -d' ' -f1; }
+# What the environment was made from. Another checkout path or interpreter makes it stale; so does a change in what
+# this machine offers, so that what could not be installed is tried again then.
+fingerprint() {
+  {
+    echo "$1 $PWD $(id -u) $(command -v cc pkg-config) $(pkg-config --modversion libsystemd 2>/dev/null)"
+    ls /usr/lib/news/bin/innd 2>/dev/null
+    cat pyproject.toml tests/setup/*.sh
+  } | sha256sum | cut -d' ' -f1
+}
 
 install_systemd_python() {
   [ "$(uname -s)" = Linux ] || return 0
@@ -55,8 +62,7 @@ install_systemd_python() {
 
 python=$(find_python)
 stamp=$venv/.made-from-$goal
-want=$(fingerprint "$python")
-if [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && "$venv/bin/python" -c 'import usenetsyncd' 2>/dev/null; then
+if [ "$(cat "$stamp" 2>/dev/null)" = "$(fingerprint "$python")" ] && "$venv/bin/python" -c 'import usenetsyncd' 2>/dev/null; then
   exit 0
 fi
 
@@ -75,4 +81,4 @@ case $goal in
     ;;
   *) say "unknown goal $goal"; exit 2 ;;
 esac
-echo "$want" >"$stamp"
+fingerprint "$python" >"$stamp"
