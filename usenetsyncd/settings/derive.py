@@ -57,7 +57,7 @@ def _with_tls(server: Node, problems: list[Problem]) -> Node:
     if mode is None:
         at = port_node.at if port_node is not None else server.at
         message = f"port {port} does not say how TLS starts; give tls: implicit or tls: starttls"
-        if port.isdecimal():
+        if port.isdecimal() and 0 < int(port) < 65_536:
             problems.append(Problem(at, join_key(server.key, "tls"), message))
         mode = "implicit"
     return _filled(server, "tls", mode)

@@ -158,6 +158,12 @@ def _parse_catalogue(value: object) -> references.SecretRef:
     return references.parse_secret_url(value)
 
 
+def _parse_version(value: object) -> int:
+    if str(value) != "1":
+        raise Refused(f"expected 1, the only version of this file's layout so far, got {describe(value)}")
+    return 1
+
+
 def whole(minimum: int, maximum: int) -> Spelling:
     """A whole number within limits."""
 
@@ -215,6 +221,7 @@ def matching(pattern: re.Pattern[str], expected: str) -> Spelling:
     return Spelling(parse, str, {"type": "string", "pattern": f"^{pattern.pattern}$"})
 
 
+VERSION = Spelling(_parse_version, int, {"const": 1})
 BOOL = Spelling(_parse_bool, bool, {"type": "boolean"})
 TEXT = Spelling(_parse_text)
 PATH = Spelling(_parse_path)

@@ -264,7 +264,7 @@ class Cluster(Section):
 class Settings(Section):
     """Everything, as one frozen snapshot."""
 
-    version: Annotated[int, fields.whole(1, 1)]
+    version: Annotated[int, fields.VERSION]
     servers: Annotated[tuple[ServerSettings, ...], fields.LISTED]
     newsgroups: Newsgroups
     defaults: FolderOptions

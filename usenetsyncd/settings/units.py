@@ -30,7 +30,7 @@ _COMMON = ("kB", "MB", "GB", "TB", "PB")
 _SPELLINGS = SIZE_UNITS | {"KB": 1000}
 _DURATION_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _PERIODS = ("day", "week", "month", "year")
-_NUMBER = r"(\d{1,15}(?:\.\d{1,9})?)"
+_NUMBER = r"(\d{1,19}(?:\.\d{1,9})?)"
 _MAX_SIZE_BYTES = 2**63 - 1
 _MAX_DURATION_S = 100 * 366 * 86_400
 

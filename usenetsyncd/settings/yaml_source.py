@@ -28,9 +28,9 @@ def read_yaml(path: Path) -> Node:
     """Read one configuration file. Raises ConfigurationErrors with positions."""
     name = str(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        # a fifo would hold up the start for ever
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise _refusal(Origin(Layer.FILE, name), "not a regular file")
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
@@ -143,6 +143,10 @@ class _TreeReader:
 
     def _refuse(self, event: Any, key: str, message: str) -> None:
         self.problems.append(Problem(self._at(event), key, message))
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _syntax_problem(error: yaml.YAMLError, source: Origin, text: str) -> Problem:

@@ -42,9 +42,9 @@ def read_private(path: Path, limit_bytes: int) -> bytes:
     Raises FileNotFoundError, VaultError for anything that is not such a file.
     """
     with _told(path):
-        descriptor = os.open(path, os.O_RDONLY | _CLOSE_ON_EXEC | _NO_FOLLOW | _BINARY)
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
+        # a symlink or a fifo in the place of a key file is somebody's trap
+        with open(path, "rb", opener=_open_strictly) as file:
+            status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise VaultError(f"{path} is not a regular file")
             _check_access(path, status, "600")
@@ -124,6 +124,10 @@ def _write_temporary(path: Path, content: bytes) -> Path:
         temporary.unlink(missing_ok=True)
         raise
     return temporary
+
+
+def _open_strictly(path: str, flags: int) -> int:
+    return os.open(path, flags | _CLOSE_ON_EXEC | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
 
 
 def _link(temporary: Path, path: Path) -> None:
