@@ -74,9 +74,9 @@ class Jobs:
             "overwrite": overwrite,
             "dry_run": dry_run,
         }
-        job = self._catalogue.jobs.add(RESTORE, None, params).result()
-        self._launch(self._catalogue.jobs.get(job))
-        return job
+        job = self._catalogue.jobs.add(RESTORE, None, params)
+        self._launch(job)
+        return job.id
 
     def cancel(self, job_id: int) -> None:
         """Stop a job for good; what it placed stays. Raises NotFound."""

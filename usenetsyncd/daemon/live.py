@@ -1,5 +1,6 @@
 """The folders of the running configuration with their keys, as every thread sees them."""
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,7 @@ class LiveFolders:
 
     def _open(self, folder: FolderSettings, settings: Settings) -> LiveFolder:
         root = str(Path(folder.path)).encode("utf-8", "surrogateescape")
-        row = self._catalogue.folders.ensure(folder.id, root, self._vault.new_uid())
+        row = self._catalogue.folders.ensure(folder.id, root, os.urandom(16))
         secret = folder_secret(self._vault.master(), row.uid)
         signing = signing_key(secret)
         groups = [group for rule in folder.newsgroups if rule.match is None for group in rule.groups]

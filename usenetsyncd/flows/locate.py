@@ -5,29 +5,42 @@ galloping, one pipelined burst of STAT at a time. A server that has lost some nu
 others or offers an older history than the one seen before is noticed here.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import structlog
 
+from usenetsyncd.catalogue.catalogue import Catalogue
+from usenetsyncd.catalogue.rows import VersionState
 from usenetsyncd.clock import Clock
-from usenetsyncd.errors import ArticleMissing, Fork, FormatError, NewsError, NotPermitted, NothingPublished, Rollback
-from usenetsyncd.flows.retrieve import GENERATIONS_AHEAD, retrieve
+from usenetsyncd.errors import (
+    ArticleMissing,
+    Fork,
+    FormatError,
+    NewerFormat,
+    NewsError,
+    NothingPublished,
+    NotPermitted,
+    Rollback,
+)
+from usenetsyncd.flows.retrieve import other_addresses, retrieve
 from usenetsyncd.model import ArticleAddress, Fingerprint, MessageId, Presence
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.wire.access import AccessKind, decode_access
 from usenetsyncd.wire.head import Head, decode_head, head_address, head_hash
-from usenetsyncd.wire.keys import ReadKeys, name_article, read_keys, share_keys
-from usenetsyncd.wire.membership import Envelope, decode_envelope, envelope_address
+from usenetsyncd.wire.keys import ReadKeys, message_id_of, read_keys, share_keys
+from usenetsyncd.wire.membership import Envelope, ShareKind, decode_envelope, envelope_address
 
 log = structlog.get_logger("locate")
 
-DENSE_PROBES = 8
 FAR_PROBES = 20
-GENERATIONS_PROBED = 3
-# How many numbers below the newest are tried when the newest itself cannot be read.
-FALLBACK_NUMBERS = 8
+NEAR_PROBES = 8
+# Numbers tried one by one below the newest when that one turns out not to be the publisher's.
+FALLBACK_NUMBERS = 64
 CHAIN_LIMIT = 1_000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +73,35 @@ def locate(
     if kind is not AccessKind.READ:
         raise NotPermitted("this string does not allow reading; ask the owner for a read string")
     envelope = newest_envelope(news, share_keys(secret, fingerprint), fingerprint)
+    if envelope.share is ShareKind.REVOKED:
+        raise NotPermitted("this share was revoked by its owner")
     if envelope.expires_s and envelope.expires_s < clock.now():
         raise NotPermitted("this share has expired; ask the owner for a new string")
     rings = (read_keys(envelope.read_secret, fingerprint),)
     return newest_head(news, rings, fingerprint, envelope.epoch, envelope.version, known(fingerprint), clock)
 
 
+def locate_own(
+    news: NewsService, catalogue: Catalogue, folder_row: int, keys: ReadKeys, version: int | None
+) -> Located:
+    """A version of a folder of this daemon's own; None: the newest published one."""
+    row = catalogue.versions.newest(folder_row) if version is None else catalogue.versions.get(folder_row, version)
+    if row is None or row.state is not VersionState.PUBLISHED:
+        raise NothingPublished("no version of this folder has been published yet")
+    return read_head(news, (keys,), keys.fingerprint, row.epoch, row.version)
+
+
 def newest_envelope(news: NewsService, keys: ReadKeys, fingerprint: Fingerprint) -> Envelope:
     """The envelope with the highest serial that opens and is signed by the folder's key."""
-    newest = gallop(news, keys, envelope_address, 0)
-    for serial in range(newest, max(0, newest - FALLBACK_NUMBERS), -1):
-        try:
-            return decode_envelope(retrieve(news, (keys,), envelope_address(serial)), fingerprint)
-        except ArticleMissing:
-            continue
-    raise NothingPublished("no server has anything for this access string")
+
+    def read(serial: int) -> Envelope:
+        at = envelope_address(serial)
+        return decode_envelope(retrieve(news, (keys,), at), fingerprint, at)
+
+    found, _ = find_newest(news, keys, envelope_address, 0, read)
+    if found is None:
+        raise NothingPublished("no server has anything for this access string")
+    return found
 
 
 def newest_head(
@@ -90,22 +117,22 @@ def newest_head(
 
     hint: a version that existed when the envelope was written (0: none yet).
     """
-    floor = max(hint, known.version if known else 0)
-    newest = gallop(news, rings[0], lambda version: head_address(epoch, version), max(0, floor - 1))
-    warnings: list[str] = []
-    for version in range(newest, max(0, newest - FALLBACK_NUMBERS), -1):
-        try:
-            located = read_head(news, rings, fingerprint, epoch, version)
-        except (ArticleMissing, FormatError) as error:
-            warnings.append(f"version {version} was published but cannot be read ({error})")
-            continue
-        _check_history(news, located, known, epoch)
-        if located.head.expires_s and located.head.expires_s < clock.now():
-            warnings.append("the newest head is overdue: the publisher is silent, or newer versions are withheld")
-        return Located(located.head, located.head_hash, rings, tuple(warnings))
-    if known is not None:
-        raise Rollback(f"version {known.version} was seen before, but no server has it or a newer one now")
-    raise NothingPublished("the share exists, but no version of the folder can be found")
+    located, struck = find_newest(
+        news,
+        rings[0],
+        lambda version: head_address(epoch, version),
+        max(hint, known.version if known else 0),
+        lambda version: read_head(news, rings, fingerprint, epoch, version),
+    )
+    if located is None:
+        if known is not None:
+            raise Rollback(f"version {known.version} was seen before, but no server has it or a newer one now")
+        raise NothingPublished("the share exists, but no version of the folder can be found")
+    _check_history(news, located, known, epoch)
+    warnings = [f"version {version} is on the servers but is not the publisher's" for version in struck]
+    if located.head.expires_s and located.head.expires_s < clock.now():
+        warnings.append("the newest head is overdue: the publisher is silent, or newer versions are withheld")
+    return replace(located, warnings=tuple(warnings))
 
 
 def read_head(
@@ -113,34 +140,82 @@ def read_head(
 ) -> Located:
     """One version's head, verified. Raises ArticleMissing when no server has it."""
     content = retrieve(news, rings, head_address(epoch, version))
-    head = decode_head(content, fingerprint)
-    if (head.epoch, head.version) != (epoch, version):
-        raise FormatError(f"the head named version {version} says that it is version {head.version}")
+    head = decode_head(content, fingerprint, head_address(epoch, version))
     return Located(head, head_hash(content), rings)
 
 
-def gallop(news: NewsService, keys: ReadKeys, address_of: Callable[[int], ArticleAddress], floor: int) -> int:
-    """The highest number above ``floor`` that any server has, or ``floor``.
+def find_newest(
+    news: NewsService,
+    keys: ReadKeys,
+    address_of: Callable[[int], ArticleAddress],
+    known: int,
+    read: Callable[[int], T],
+) -> tuple[T | None, list[int]]:
+    """What the highest readable number holds, and the numbers that were struck out on the way.
 
-    Each burst asks for the next few numbers and for powers of two beyond, so that lost numbers in between
-    do not hide newer ones. Raises NewsError when servers did not answer: silence is not absence.
+    known: a number that is believed to exist, 0 for none. A number that cannot be fetched, opened and
+    verified is struck out: whoever may read can compute names and post something there. NewerFormat is
+    raised as it is. Raises NewsError when servers did not answer: silence is not absence.
+    Source: docs/format.md 13, "Finding the newest".
     """
-    highest = floor
+    struck: set[int] = set()
     while True:
-        steps = {*range(1, DENSE_PROBES + 1), *(1 << i for i in range(3, FAR_PROBES + 1))}
-        names: dict[MessageId, int] = {}
-        for number in sorted(highest + step for step in steps):
-            at = address_of(number)
-            for generation in range(min(GENERATIONS_PROBED, GENERATIONS_AHEAD)):
-                probe = ArticleAddress(at.kind, at.id, at.copy, generation)
-                names[name_article(keys.location, probe).message_id] = number
-        presence = news.stat(list(names))
-        hits = [number for name, number in names.items() if presence[name] is Presence.PRESENT]
-        if not hits:
-            if all(presence[name] is Presence.UNKNOWN for name in names):
-                raise NewsError("no server answered when asked for the newest version")
-            return highest
-        highest = max(hits)
+        number = _gallop(news, keys, address_of, known, struck)
+        below = range(number - 1, max(0, number - FALLBACK_NUMBERS), -1) if number <= known else ()
+        for candidate in (number, *below):
+            if candidate <= 0 or candidate in struck:
+                continue
+            try:
+                return read(candidate), sorted(struck - {known})
+            except NewerFormat:
+                raise
+            except (ArticleMissing, FormatError) as error:
+                struck.add(candidate)
+                log.warning("number_struck_out", number=candidate, reason=str(error))
+                if candidate > known:
+                    break
+        else:
+            return None, sorted(struck - {known})
+
+
+def _gallop(
+    news: NewsService,
+    keys: ReadKeys,
+    address_of: Callable[[int], ArticleAddress],
+    known: int,
+    struck: set[int],
+) -> int:
+    """The highest number not struck out that some server says it has; ``known`` when there is none above."""
+    low = known
+    while True:
+        far = {low + (1 << step): (address_of(low + (1 << step)),) for step in range(FAR_PROBES + 1)}
+        highest = _highest_present(news, keys, far, struck)
+        if highest is None:
+            near = {}
+            for number in range(low + 1, low + NEAR_PROBES + 1):
+                at = address_of(number)
+                near[number] = (at, *other_addresses(at))
+            highest = _highest_present(news, keys, near, struck)
+        if highest is None:
+            return low
+        low = highest
+
+
+def _highest_present(
+    news: NewsService,
+    keys: ReadKeys,
+    probes: Mapping[int, Iterable[ArticleAddress]],
+    struck: set[int],
+) -> int | None:
+    names: dict[MessageId, int] = {}
+    for number, addresses in probes.items():
+        if number not in struck:
+            names |= {message_id_of(keys.location, address): number for address in addresses}
+    presence = news.stat(list(names))
+    present = [number for name, number in names.items() if presence[name] is Presence.PRESENT]
+    if not present and names and all(presence[name] is Presence.UNKNOWN for name in names):
+        raise NewsError("no server answered when asked for the newest version")
+    return max(present, default=None)
 
 
 def _check_history(news: NewsService, located: Located, known: KnownVersion | None, epoch: int) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from usenetsyncd.catalogue.rows import DirectoryUpdate, EntryRow, EntryUpdate, NewSegment, ScanBatch
+from usenetsyncd.catalogue.scan_store import DirectoryUpdate, EntryRow, EntryUpdate, NewSegment, ScanBatch
 from usenetsyncd.model import EntryKind, Priority, RelativePath, SegmentId
 from usenetsyncd.wire.segment import PackedSegment, Packer, segment_id
 
@@ -18,7 +18,7 @@ BATCH_ENTRIES = 4_000
 # Each waiting batch holds a few thousand rows: enough to keep the writer busy, flat in memory.
 BATCHES_IN_FLIGHT = 3
 
-ExtentRow = tuple[int, SegmentId, int, int]
+ExtentRow = tuple[int, bytes, int, int]
 """(position in the file, segment, offset in the segment, length), all in bytes."""
 
 

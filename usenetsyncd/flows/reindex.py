@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from usenetsyncd.catalogue.catalogue import Catalogue
-from usenetsyncd.catalogue.rows import EntryRow
+from usenetsyncd.catalogue.scan_store import EntryRow
 from usenetsyncd.errors import Cancelled, FileChanged, FileUnreadable, FolderError
 from usenetsyncd.flows.plan import FileWork, FolderWork, Plan
 from usenetsyncd.folders import attributes, read, scan
@@ -375,10 +375,6 @@ def _differs(stored: EntryRow, work: FileWork) -> bool:
 def _key(work: FileWork) -> FileKey:
     # ctime is left out: a chmod between listing and reading changes no content.
     return FileKey(work.size, work.mtime_ns, work.inode)
-
-
-def scan.join(folder: RelativePath, name: bytes) -> RelativePath:
-    return RelativePath(folder + b"/" + name if folder else name)
 
 
 def _is_below(path: RelativePath, folder: RelativePath) -> bool:

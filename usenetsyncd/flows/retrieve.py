@@ -1,7 +1,7 @@
-"""Get one article by its address, by every way there is: id, later generations, other servers.
+"""Get one article by its address, by every way there is: id, copies, later generations, other servers.
 
 Missing is what every server said; a time-out is never taken for it. A corrupt article counts as missing
-where it came from, and the next generation is tried.
+where it came from, and the next one is tried.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,15 +10,17 @@ from itertools import chain
 import structlog
 
 from usenetsyncd.errors import ArticleMissing, FormatError, NewerFormat
-from usenetsyncd.model import ArticleAddress, MessageId, Presence
+from usenetsyncd.model import ArticleAddress, Presence
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.wire.article import decode_body
-from usenetsyncd.wire.keys import ReadKeys, name_article
+from usenetsyncd.wire.keys import ReadKeys, message_id_of
 from usenetsyncd.wire.seal import open_sealed
 
 log = structlog.get_logger("retrieve")
 
-GENERATIONS_AHEAD = 8
+# Where another article of the same content may be: docs/format.md 13, "Finding the newest", step 2.
+COPIES_ASKED = 4
+GENERATIONS_ASKED = 9
 
 
 def retrieve(news: NewsService, rings: Sequence[ReadKeys], at: ArticleAddress) -> bytes:
@@ -30,7 +32,7 @@ def retrieve(news: NewsService, rings: Sequence[ReadKeys], at: ArticleAddress) -
     """
     corrupt: FormatError | None = None
     for keys in rings:
-        for address in chain((at,), _later_generations(news, keys, at)):
+        for address in chain((at,), _others_present(news, keys, at)):
             try:
                 return fetch_and_open(news, keys, address)
             except ArticleMissing:
@@ -47,14 +49,20 @@ def retrieve(news: NewsService, rings: Sequence[ReadKeys], at: ArticleAddress) -
 
 def fetch_and_open(news: NewsService, keys: ReadKeys, at: ArticleAddress) -> bytes:
     """Fetch exactly this article and open it."""
-    raw = news.fetch_one(name_article(keys.location, at).message_id)
+    raw = news.fetch_one(message_id_of(keys.location, at))
     return open_sealed(keys, at, decode_body(raw))
 
 
-def _later_generations(news: NewsService, keys: ReadKeys, at: ArticleAddress) -> Iterator[ArticleAddress]:
-    """The generations after ``at`` that a server has, found with one burst when the first was not there."""
-    ahead = range(at.generation + 1, at.generation + 1 + GENERATIONS_AHEAD)
-    later = [ArticleAddress(at.kind, at.id, at.copy, generation) for generation in ahead]
-    names: dict[MessageId, ArticleAddress] = {name_article(keys.location, a).message_id: a for a in later}
+def other_addresses(at: ArticleAddress) -> Iterator[ArticleAddress]:
+    """The copies and generations under which the same content may have been posted, ``at`` left out."""
+    for generation in range(GENERATIONS_ASKED):
+        for copy in range(COPIES_ASKED):
+            if (copy, generation) != (at.copy, at.generation):
+                yield ArticleAddress(at.kind, at.id, copy, generation)
+
+
+def _others_present(news: NewsService, keys: ReadKeys, at: ArticleAddress) -> Iterator[ArticleAddress]:
+    """Those of them that a server has, found with one burst when the first was not there."""
+    names = {message_id_of(keys.location, address): address for address in other_addresses(at)}
     presence = news.stat(list(names))
     yield from (address for name, address in names.items() if presence[name] is not Presence.MISSING)

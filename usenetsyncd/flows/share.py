@@ -4,8 +4,6 @@ import secrets
 
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.rows import LeasedArticle, ShareRow
-from usenetsyncd.clock import Clock
-from usenetsyncd.errors import NotFound
 from usenetsyncd.model import ArticleKind, Fingerprint, Priority, SegmentId
 from usenetsyncd.vault.vault import Vault
 from usenetsyncd.wire.access import AccessKind, encode_access, new_share_secret
@@ -18,7 +16,6 @@ TAG_BYTES = 8
 def create_public_share(
     catalogue: Catalogue,
     vault: Vault,
-    clock: Clock,
     folder_row: int,
     signing: SigningKey,
     read_secret: bytes,
@@ -42,18 +39,10 @@ def create_public_share(
         folder.version,
         read_secret,
     )
-    share = ShareRow(
-        share_id,
-        folder_row,
-        "public",
-        vault.seal_secret(secret),
-        envelope.serial,
-        clock.now(),
-        float(expires_s) if expires_s else None,
-        None,
-    )
     # The share first: an envelope in the queue must find its keys.
-    catalogue.shares.add(share).result()
+    sealed = vault.seal_secret(secret)
+    share = catalogue.shares.add(share_id, folder_row, "public", sealed, float(expires_s) if expires_s else None)
+    catalogue.shares.update(share_id, serial=envelope.serial).result()
     catalogue.segments.add_blob(
         folder_row,
         ArticleKind.ENVELOPE,
@@ -63,7 +52,7 @@ def create_public_share(
         copies,
         Priority.CRITICAL,
     ).result()
-    return share
+    return catalogue.shares.get(share.id)
 
 
 def access_string(vault: Vault, share: ShareRow, fingerprint: Fingerprint) -> str:
@@ -77,8 +66,6 @@ def share_of_envelope(
     """The keys under which a queued envelope is sealed and named."""
     tag = leased.seg_id[TAG_BYTES:].hex()
     share = catalogue.shares.get(tag)
-    if share is None:
-        raise NotFound(f"no share has the tag {tag}")
     return share_keys(vault.open_secret(share.secret), fingerprint)
 
 
