@@ -6,6 +6,7 @@ on (a lease: its generation is burnt before the POST) is committed with synchron
 fsync of the WAL per group, that is per hundred articles or so.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,6 +92,9 @@ def prepare(path: Path) -> None:
     try:
         if path.exists() and path.stat().st_size:
             _inspect(path)
+        else:
+            # Names of files are nobody else's business; SQLite gives the WAL the same mode.
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         database = open_writable(path)
         try:
             migrations.migrate(database)

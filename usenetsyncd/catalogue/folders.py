@@ -97,6 +97,14 @@ class Folders:
         """New content is sealed under this epoch from now on."""
         return self._update(folder_id, epoch=epoch)
 
+    def raise_version(self, folder_id: int, version: int) -> "Future[None]":
+        """A server has this version: number later ones above it. For a catalogue restored from a backup."""
+
+        def intent(database: Connection) -> None:
+            database.run("UPDATE folder SET version = max(version, ?) WHERE id = ?", (version, folder_id))
+
+        return self._writer.submit(intent, durable=True)
+
     def stamp(self, folder_id: int, **times: float | None) -> "Future[None]":
         """Set any of scanned_at, published_at, restorable_at, verified_at."""
         unknown = set(times) - _STAMPS

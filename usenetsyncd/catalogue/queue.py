@@ -51,7 +51,7 @@ class Queue:
         """Up to ``limit`` articles, doubtful ones first, then by priority and age; nobody else gets them.
 
         The future resolves when the lease survives power loss, so the caller may post at once. Nothing of paused,
-        held or removed folders, nothing put off until later.
+        held or removed folders, nothing put off until later. ``attempts`` counts this one: 1 for the first.
         """
         now = self._clock.now()
         return self._writer.submit(

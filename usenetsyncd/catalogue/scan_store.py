@@ -73,25 +73,22 @@ class ScanStore:
         below, end = _below(path)
 
         def ask(database: Connection) -> None:
-            after = below
+            compare, after = ">", below
             while True:
                 row = database.run(
-                    "SELECT path FROM directory WHERE folder_id = ? AND path > ? AND path < ? ORDER BY path LIMIT 1",
+                    f"SELECT path FROM directory WHERE folder_id = ? AND path {compare} ? AND path < ? "  # noqa: S608
+                    "ORDER BY path LIMIT 1",
                     (folder_id, after, end),
                 ).fetchone()
                 if row is None:
                     return
-                name = row[0][len(below) :].partition(b"/")[0]
-                found.append(RelativePath(below + name))
-                # b"0" follows b"/": past everything below it. What sorts between (x-1 before x/) was not missed,
-                # since x itself comes first of all that begin with x.
-                after = below + name
-                row = database.run(
-                    "SELECT path FROM directory WHERE folder_id = ? AND path > ? AND path < ? ORDER BY path LIMIT 1",
-                    (folder_id, after, end),
-                ).fetchone()
-                if row is not None and row[0].startswith(after + b"/"):
-                    after += b"0"
+                name, deeper, _ = row[0][len(below) :].partition(b"/")
+                if deeper:
+                    # b"0" follows b"/": the first path that is not below this one.
+                    compare, after = ">=", below + name + b"0"
+                else:
+                    found.append(RelativePath(row[0]))
+                    compare, after = ">", row[0]
 
         self._readers.query(ask)
         return found

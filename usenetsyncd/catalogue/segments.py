@@ -8,16 +8,20 @@ from usenetsyncd.catalogue.database import Readers
 from usenetsyncd.catalogue.rows import ArticleState, SegmentRow, Source
 from usenetsyncd.catalogue.statements import RowIds, Tallies, insert
 from usenetsyncd.catalogue.writer import Writer
-from usenetsyncd.errors import NotFound
+from usenetsyncd.errors import CatalogueError, NotFound
 from usenetsyncd.model import ArticleKind, Priority, RelativePath, SegmentId
 
 __all__ = ["SegmentRow", "Segments", "Source", "insert_articles", "revive"]
 
-SOURCES_LIMIT = 10_000
+# Alternatives kept for one piece: a thousand copies of one licence text must not hide the other pieces.
+ALTERNATIVES = 8
 
 _SOURCES = """SELECT e.id, d.path, e.name, x.position, x.offset, x.length, e.size, e.mtime_ns, e.ctime_ns, e.inode
-    FROM extent x JOIN entry e ON e.id = x.entry_id JOIN directory d ON d.id = e.directory_id
-    WHERE x.segment_id = ? ORDER BY x.offset, x.entry_id, x.position LIMIT ?"""
+    FROM (SELECT entry_id, position, offset, length,
+            row_number() OVER (PARTITION BY offset ORDER BY entry_id, position) AS alternative
+            FROM extent WHERE segment_id = ?) x
+    JOIN entry e ON e.id = x.entry_id JOIN directory d ON d.id = e.directory_id
+    WHERE x.alternative <= ? ORDER BY x.offset, x.alternative"""
 
 
 class Segments:
@@ -46,12 +50,11 @@ class Segments:
         return None if row is None else SegmentRow(row[0], folder_id, kind, SegmentId(seg_id), row[1], row[2])
 
     def sources(self, segment_row: int) -> list[Source]:
-        """Every place on this machine that holds a piece of the segment, by offset in the segment.
+        """Where on this machine the pieces of the segment are, by offset in the segment.
 
-        Several sources of one offset are alternatives. Empty: no file uses the segment any more.
-        At most 10,000 rows: a segment of zeros in a huge sparse file has more places than anyone needs.
+        Several sources of one offset are alternatives, eight at most. Empty: no file uses the segment any more.
         """
-        rows = self._readers.fetch(_SOURCES, (segment_row, SOURCES_LIMIT))
+        rows = self._readers.fetch(_SOURCES, (segment_row, ALTERNATIVES))
         return [
             Source(row[0], RelativePath(row[1] + b"/" + row[2] if row[1] else row[2]), *row[3:])
             for row in rows
@@ -83,7 +86,10 @@ class Segments:
         copies: int = 1,
         priority: Priority = Priority.HIGH,
     ) -> "Future[int]":
-        """Keep this content and queue its articles; the same id again gives the same row."""
+        """Keep this content and queue its articles; the same id again gives the same row.
+
+        Raises CatalogueError when the id is there with other content: a name must never stand for two contents.
+        """
         return self._writer.submit(
             lambda database: self.put_blob(
                 database, folder_id, kind, seg_id, content, epoch, copies, priority
@@ -117,6 +123,9 @@ class Segments:
             insert_articles(database, folder_id, [(row, len(content))], copies, priority, tallies, state)
         else:
             row = int(found[0])
+            kept = database.run("SELECT content FROM blob WHERE segment_id = ?", (row,)).fetchone()
+            if kept is not None and kept[0] != content:
+                raise CatalogueError(f"{kind.name} {seg_id.hex()} exists already, with other content")
             revive(database, folder_id, [row], priority, tallies)
         database.run(
             "INSERT INTO blob (segment_id, content) VALUES (?, ?) ON CONFLICT (segment_id) DO NOTHING",

@@ -35,6 +35,7 @@ class _Intent:
     durable: bool
     alone: bool
     bare: bool = False  # outside any transaction
+    outcome: Any = None
     future: "Future[Any]" = field(default_factory=Future)
 
 
@@ -137,18 +138,21 @@ class Writer:
 
     def _next_group(self) -> list[_Intent]:
         """What is to be committed together; empty when the writer shall end."""
-        with self._lock:
-            while not self._waiting:
-                if self._closing:
-                    return []
-                self._not_empty.wait()
-            group = [self._waiting.popleft()]
-            while not group[0].alone and self._waiting and len(group) < GROUP_LIMIT:
-                if self._waiting[0].alone:
-                    break
-                group.append(self._waiting.popleft())
-            self._not_full.notify(len(group))
-        return [item for item in group if item.future.set_running_or_notify_cancel()] or self._next_group()
+        while True:
+            with self._lock:
+                while not self._waiting:
+                    if self._closing:
+                        return []
+                    self._not_empty.wait()
+                group = [self._waiting.popleft()]
+                while not group[0].alone and self._waiting and len(group) < GROUP_LIMIT:
+                    if self._waiting[0].alone:
+                        break
+                    group.append(self._waiting.popleft())
+                self._not_full.notify(len(group))
+            wanted = [item for item in group if item.future.set_running_or_notify_cancel()]
+            if wanted:
+                return wanted
 
     def _commit_group(self, database: Connection, group: list[_Intent]) -> None:
         left = deque(group)
@@ -168,57 +172,58 @@ class Writer:
 
     def _one_transaction(self, database: Connection, left: deque[_Intent]) -> None:
         """Run intents from ``left`` until all are done or time is up, commit, and resolve their futures."""
-        done: list[tuple[_Intent, Any]] = []
+        taken: list[_Intent] = []
+        error: Exception | None = None
         started = monotonic()
-        error: BaseException | None = None
         try:
             database.run("BEGIN IMMEDIATE")
-            while (left and monotonic() - started < GROUP_TIME_S) or (not done and left):
-                item = left.popleft()
-                error = self._run_intent(database, item, done)
-                if error is not None:
-                    break
-            if error is None and database.busy:
+            while left and error is None and (not taken or monotonic() - started < GROUP_TIME_S):
+                taken.append(left.popleft())
+                error = _run_intent(database, taken[-1])
+            if error is None:
                 database.run("COMMIT")
         except pw.PeeweeException as failure:
             error = failure
         if error is None:
-            for item, outcome in done:
-                item.future.set_result(outcome)
+            for item in taken:
+                if not item.future.done():
+                    item.future.set_result(item.outcome)
             return
+        if not taken:
+            # Not even a transaction could be begun: nobody of this group will fare better.
+            taken.extend(left)
+            left.clear()
         if database.busy:
             database.run("ROLLBACK")
-        self._fail(error, [item for item, _ in done])
+        _fail(error, [item for item in taken if not item.future.done()])
 
-    def _run_intent(
-        self, database: Connection, item: _Intent, done: list[tuple[_Intent, Any]]
-    ) -> BaseException | None:
-        """Run one intent in a savepoint; its own failure stays its own. Returns what ends the whole group."""
-        # A bulk intent has the transaction for itself: a savepoint would copy every page it touches.
-        if not item.alone:
-            database.run("SAVEPOINT intent")
-        try:
-            outcome = item.run(database)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the submitter's, and the writer lives
-            item.future.set_exception(translate(error) or error)
-            if item.alone or not database.busy:
-                return error
-            database.run("ROLLBACK TO intent")
-            database.run("RELEASE intent")
-            return error if isinstance(translate(error), CatalogueDamaged) else None
-        if not item.alone:
-            database.run("RELEASE intent")
-        done.append((item, outcome))
-        return None
 
-    def _fail(self, error: BaseException, items: list[_Intent]) -> None:
-        shown = translate(error) or CatalogueError(f"a change to the catalogue was taken back: {error}")
-        for item in items:
-            item.future.set_exception(shown)
-        if isinstance(shown, CatalogueDamaged):
-            raise shown
-        if translate(error) is not None:
-            log.error("catalogue_group_failed", error=str(error), intents=len(items))
+def _run_intent(database: Connection, item: _Intent) -> Exception | None:
+    """Run one intent in a savepoint; its own failure stays its own. Returns what ends the whole group."""
+    # A bulk intent has the transaction for itself: a savepoint would copy every page it touches.
+    if not item.alone:
+        database.run("SAVEPOINT intent")
+    try:
+        item.outcome = item.run(database)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the submitter's, and the writer lives
+        item.future.set_exception(translate(error) or error)
+        if item.alone or not database.busy or isinstance(translate(error), CatalogueDamaged):
+            return error
+        database.run("ROLLBACK TO intent")
+    if not item.alone:
+        database.run("RELEASE intent")
+    return None
+
+
+def _fail(error: Exception, items: list[_Intent]) -> None:
+    """Tell those whose changes were taken back with the group. Raises when the file itself is damaged."""
+    shown = translate(error) or CatalogueError(f"a change to the catalogue was taken back: {error}")
+    for item in items:
+        item.future.set_exception(shown)
+    if isinstance(shown, CatalogueDamaged):
+        raise shown
+    if items:
+        log.error("catalogue_group_failed", error=str(error), intents=len(items))
 
 
 def _nothing(database: Connection) -> None:
