@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from tests.vectors.pages import make_pages
 from tests.vectors.samples import (
     MASTER,
     OK,
@@ -117,6 +118,7 @@ FILES = {
     "envelope.json": make_envelopes,
     "access.json": make_access,
     "article.json": make_articles,
+    "pages.json": make_pages,
 }
 
 

@@ -55,6 +55,7 @@ def histories(draw: st.DrawFn) -> Iterator[dict[RelativePath, Entry | None]]:
     return batches
 
 
+@settings(max_examples=50)
 @given(histories())
 def test_any_history_gives_the_tree_that_a_bulk_build_gives(batches: list[dict]) -> None:
     store, expected, root = MemorySegments(), {}, None
@@ -82,7 +83,7 @@ def test_any_history_gives_the_tree_that_a_bulk_build_gives(batches: list[dict])
         root = update.root
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(st.integers(0, 2**32), st.integers(1, 40))
 def test_random_edits_of_a_large_tree_keep_its_borders(seed: int, edits: int) -> None:
     store = MemorySegments()
