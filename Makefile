@@ -1,6 +1,8 @@
 # Every target sets itself up: a private environment in .venv, nothing outside but Debian packages where permitted.
 PYTHON_IN_VENV := .venv/bin/python
 ARGS ?=
+# Tests share nothing but the machine: each has its own directories, ports and processes. A file's tests stay together.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format bench fuzz crash soak clean
@@ -14,7 +16,7 @@ demo: ## a folder goes to an embedded news server and comes back elsewhere, with
 
 test: ## set up and run the whole test suite (ARGS="tests/wire -k seal" for a part)
 	@tests/setup/prepare.sh test
-	@$(PYTHON_IN_VENV) -m pytest $(ARGS)
+	@$(PYTHON_IN_VENV) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: ## ruff, ruff format, mypy --strict, floors kept by import-linter
 	@tests/setup/prepare.sh test

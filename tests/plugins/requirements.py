@@ -44,6 +44,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "inn": _inn_missing,
     "linux": lambda: None if sys.platform == "linux" else "not Linux",
     "openssl": _command("openssl", "openssl"),
+    "procps": _command("/bin/kill", "procps"),
     "root": lambda: None if os.geteuid() == 0 else "not root",
     "systemd-analyze": _command("systemd-analyze", "systemd"),
     "systemd-python": _systemd_python_missing,

@@ -31,6 +31,7 @@ debian_tools() {
   local wanted=()
   command -v git >/dev/null || wanted+=(git)
   command -v openssl >/dev/null || wanted+=(openssl)
+  [ -x /bin/kill ] || wanted+=(procps) # the units reload with it, and systemd-analyze verify looks for it
   command -v systemd-analyze >/dev/null || wanted+=(systemd)
   [ ${#wanted[@]} = 0 ] || debian_install "${wanted[@]}" || true
   if [ ! -x /usr/lib/news/bin/innd ] && [ -e tests/inn/install.sh ]; then

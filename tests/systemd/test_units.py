@@ -69,7 +69,7 @@ def test_reading_everything_costs_no_more_than_the_capability_itself(tmp_path: P
     assert exposure(SYSTEM_UNIT) < exposure(unit) <= 1.6
 
 
-@pytest.mark.requires("systemd-analyze")
+@pytest.mark.requires("systemd-analyze", "procps")
 @pytest.mark.parametrize(("unit", "scope"), [(SYSTEM_UNIT, "--system"), (USER_UNIT, "--user")])
 def test_systemd_finds_nothing_to_complain_about(unit: Path, scope: str, tmp_path: Path) -> None:
     judged = run("systemd-analyze", "verify", scope, "--recursive-errors=no", installed(unit, tmp_path))
