@@ -4,11 +4,13 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -62,9 +64,10 @@ class Peer:
         line = self.hear()
         if line == "CAPABILITIES":
             self.say("101 capabilities", "VERSION 2", "READER", "POST", ".")
-            if login:
-                line = self.hear()
+        else:
+            self._received = line.encode() + b"\r\n" + self._received
         if login:
+            line = self.hear()
             assert line.startswith("AUTHINFO USER "), line
             self.say("381 more")
             assert self.hear().startswith("AUTHINFO PASS ")
@@ -125,13 +128,13 @@ class ScriptedServer:
         self.connections = 0
         self.open = 0
         self.most_open = 0
-        self.failures: list[BaseException] = []
+        self.failures: list[Exception] = []
         self._sockets: list[Peer] = []
         self._threads: list[threading.Thread] = []
         self._closing = False
         self._acceptor = threading.Thread(target=self._accept)
 
-    def __enter__(self) -> "ScriptedServer":
+    def __enter__(self) -> Self:
         self._acceptor.start()
         return self
 
@@ -172,7 +175,7 @@ class ScriptedServer:
             self._script(peer)
         except Hung:
             pass
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - told at the end, in the test's own thread
             self.failures.append(error)
         finally:
             with self.lock:
@@ -184,6 +187,62 @@ class ScriptedServer:
     def account(self, name: str = "main", **changes: object) -> ServerAccount:
         made = ServerAccount(name, "127.0.0.1", self.port, TlsMode.NONE, timeout_s=2.0)
         return replace(made, **changes)  # type: ignore[arg-type]
+
+
+class Store:
+    """A script that keeps articles and gives them out; ``answer`` may be replaced to lie."""
+
+    def __init__(self, login: bool = False, delay_s: float = 0.0) -> None:
+        self.login = login
+        self.delay_s = delay_s
+        self.bodies: dict[str, bytes] = {}
+        self.posted: list[str] = []
+        self.asked: list[str] = []
+
+    def put(self, *numbers: int) -> "Store":
+        for number in numbers:
+            self._keep(article(number).block())
+        return self
+
+    def __call__(self, peer: Peer) -> None:
+        peer.greet(self.login)
+        while (line := peer.hear()) != "QUIT":
+            self.answer(peer, line)
+        peer.say("205 bye")
+
+    def answer(self, peer: Peer, line: str) -> None:
+        verb, _, name = line.partition(" ")
+        if self.delay_s:
+            time.sleep(self.delay_s)
+        if verb == "POST":
+            peer.say("340 go ahead")
+            self.take(peer, self._keep(peer.hear_article() + b"\r\n"))
+        elif verb == "DATE":
+            peer.say("111 20261122000000")
+        elif verb in ("STAT", "BODY"):
+            self.asked.append(name)
+            self.give(peer, verb, name)
+        else:
+            peer.say("500 what?")
+
+    def take(self, peer: Peer, name: str) -> None:
+        peer.say(f"240 {name} received")
+
+    def give(self, peer: Peer, verb: str, name: str) -> None:
+        body = self.bodies.get(name)
+        if body is None:
+            peer.say("430 no such article")
+        elif verb == "STAT":
+            peer.say(f"223 0 {name}")
+        else:
+            peer.send(b"222 0 %s\r\n%s.\r\n" % (name.encode(), body))
+
+    def _keep(self, block: bytes) -> str:
+        head, _, body = block.partition(b"\r\n\r\n")
+        (name,) = (line[12:].decode() for line in head.split(b"\r\n") if line.startswith(b"Message-ID: "))
+        self.posted.append(name)
+        self.bodies[name] = body
+        return name
 
 
 def article(number: int = 1, size_bytes: int = 3000) -> OutgoingArticle:

@@ -324,8 +324,8 @@ def asking(reply: Callable[[str], bytes | None], step: Step = Step.BODY) -> Setb
     with ScriptedServer(script) as server:
         connection = open_one(server.account(timeout_s=0.4))
         try:
+            connection.request(step, [message_id(1)])
             with pytest.raises(Setback) as caught:
-                connection.request(step, [message_id(1)])
                 connection.answer()
         finally:
             connection.close()
