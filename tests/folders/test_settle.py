@@ -83,7 +83,7 @@ def test_what_could_not_be_scanned_is_put_back(clock: FakeClock) -> None:
 def test_new_times_count_at_once(clock: FakeClock) -> None:
     settle = Settle(clock)
     settle.mark("docs", A)
-    settle.set_times(0.0, 0.0)
+    settle.set_times("docs", 0.0, 0.0)
     assert settle.due() == [DueFolder("docs", frozenset({A}))]
 
 

@@ -72,6 +72,7 @@ class Settle:
         self._quiet_s = quiet_s
         self._longest_s = max(quiet_s, longest_s)
         self._folders: dict[str, _Dirty] = {}
+        self._times: dict[str, tuple[float, float]] = {}
         self._changed = Condition()
 
     def mark(self, folder_key: str, directory: RelativePath) -> None:
@@ -98,10 +99,10 @@ class Settle:
         with self._changed:
             self._folders.pop(folder_key, None)
 
-    def set_times(self, quiet_s: float, longest_s: float) -> None:
-        """Take over new settings."""
+    def set_times(self, folder_key: str, quiet_s: float, longest_s: float = LONGEST_S) -> None:
+        """The times of one folder, from its settings."""
         with self._changed:
-            self._quiet_s, self._longest_s = quiet_s, max(quiet_s, longest_s)
+            self._times[folder_key] = quiet_s, max(quiet_s, longest_s)
             self._changed.notify_all()
 
     def due(self, now_s: float | None = None) -> list[DueFolder]:
@@ -111,11 +112,11 @@ class Settle:
             taken: list[DueFolder] = []
             for folder_key, dirty in list(self._folders.items()):
                 if dirty.whole is not None:
-                    if self._due_at(dirty.whole) <= now_s:
+                    if self._due_at(folder_key, dirty.whole) <= now_s:
                         taken.append(DueFolder(folder_key, None))
                         del self._folders[folder_key]
                     continue
-                ready = [path for path, span in dirty.spans.items() if self._due_at(span) <= now_s]
+                ready = [path for path, span in dirty.spans.items() if self._due_at(folder_key, span) <= now_s]
                 if not ready:
                     continue
                 for path in ready:
@@ -158,14 +159,15 @@ class Settle:
         with self._changed:
             return sum(1 if dirty.whole else len(dirty.spans) for dirty in self._folders.values())
 
-    def _due_at(self, span: _Span) -> float:
-        return min(span.last_s + self._quiet_s, span.first_s + self._longest_s)
+    def _due_at(self, folder_key: str, span: _Span) -> float:
+        quiet_s, longest_s = self._times.get(folder_key, (self._quiet_s, self._longest_s))
+        return min(span.last_s + quiet_s, span.first_s + longest_s)
 
     def _next_due(self) -> float | None:
         return min(
             (
-                self._due_at(span)
-                for dirty in self._folders.values()
+                self._due_at(folder_key, span)
+                for folder_key, dirty in self._folders.items()
                 for span in ([dirty.whole] if dirty.whole is not None else dirty.spans.values())
             ),
             default=None,
