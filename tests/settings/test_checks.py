@@ -80,7 +80,7 @@ def test_this_machine_may_be_talked_to_in_clear(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["news.example.com", "10.0.0.1", "0.0.0.0", "localhost.example.com", "127.0.0.1.nip.io"]
+    "host", ["news.example.com", "10.0.0.1", "::", "localhost.example.com", "127.0.0.1.nip.io"]
 )
 def test_no_other_machine_may_be_talked_to_in_clear(host: str) -> None:
     assert not is_loopback(host)

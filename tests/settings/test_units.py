@@ -1,3 +1,4 @@
+import contextlib
 import datetime as dt
 
 import pytest
@@ -141,7 +142,5 @@ def test_any_text_is_read_or_refused_and_nothing_else(text: str) -> None:
         units.parse_percentage,
         units.parse_quota,
     ):
-        try:
+        with contextlib.suppress(Refused):
             parse(text)
-        except Refused as refused:
-            assert str(refused)

@@ -10,8 +10,9 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Protocol, TextIO, cast
 
 from usenetsyncd.errors import ConfigurationError
 from usenetsyncd.telemetry.ring import LogRecord
@@ -105,16 +106,16 @@ class StreamSink:
 
 
 class FileSink:
-    """Rotating files in a directory, made 0600 because names of files are nobody else's business."""
+    """Rotating files in a directory, private because names of files are nobody else's business."""
 
     def __init__(self, directory: Path, render: Callable[[LogRecord], str]) -> None:
         self._render = render
         self._closed = False
+        self._lock = threading.Lock()
         path = directory / FILE_NAME
         try:
             directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-            self._handler = logging.handlers.RotatingFileHandler(
+            self._handler = _PrivateFiles(
                 path,
                 maxBytes=MAX_FILE_BYTES,
                 backupCount=KEPT_FILES,
@@ -127,15 +128,29 @@ class FileSink:
         self._handler.setFormatter(logging.Formatter("%(message)s"))
 
     def write(self, record: LogRecord) -> None:
-        if self._closed:
-            return
         line = logging.LogRecord("usenetsyncd", logging.INFO, "", 0, self._render(record), None, None)
-        self._handler.handle(line)
+        with self._lock:
+            if not self._closed:
+                self._handler.handle(line)
 
     def close(self) -> None:
         # a thread that still holds the old set-up would make the handler open its file again
-        self._closed = True
-        self._handler.close()
+        with self._lock:
+            self._closed = True
+            self._handler.close()
+
+
+class _PrivateFiles(logging.handlers.RotatingFileHandler):
+    """Each file is made 0600, also those that rotation makes."""
+
+    def _open(self) -> TextIOWrapper:
+        def opener(path: str, flags: int) -> int:
+            return os.open(path, flags, 0o600)
+
+        return cast(
+            TextIOWrapper,
+            open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=opener),
+        )
 
 
 class JournalSink:

@@ -41,14 +41,13 @@ def read_private(path: Path, limit_bytes: int) -> bytes:
 
     Raises FileNotFoundError, VaultError for anything that is not such a file.
     """
-    with _told(path):
-        # a symlink or a fifo in the place of a key file is somebody's trap
-        with open(path, "rb", opener=_open_strictly) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise VaultError(f"{path} is not a regular file")
-            _check_access(path, status, "600")
-            content = file.read(limit_bytes + 1)
+    # a symlink or a fifo in the place of a key file is somebody's trap
+    with _told(path), open(path, "rb", opener=_open_strictly) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise VaultError(f"{path} is not a regular file")
+        _check_access(path, status, "600")
+        content = file.read(limit_bytes + 1)
     if len(content) > limit_bytes:
         raise VaultError(f"{path} is longer than it can be")
     return content
