@@ -38,7 +38,7 @@ def translate(error: BaseException) -> UsenetSyncError | None:
         return error
     if not isinstance(error, pw.PeeweeException | sqlite3.Error):
         return None
-    original = error.args[0] if error.args and isinstance(error.args[0], sqlite3.Error) else error
+    original = getattr(error, "orig", error)
     code = getattr(original, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
     if primary == sqlite3.SQLITE_FULL:

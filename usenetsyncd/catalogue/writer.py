@@ -3,6 +3,7 @@
 It is also the only checkpointer: SQLite before 3.51.3 can damage a WAL that two connections checkpoint at once.
 """
 
+import sqlite3
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -167,7 +168,7 @@ class Writer:
     def _run_bare(self, database: Connection, item: _Intent) -> None:
         try:
             item.future.set_result(item.run(database))
-        except pw.PeeweeException as error:
+        except (pw.PeeweeException, sqlite3.Error) as error:
             item.future.set_exception(translate(error) or error)
 
     def _one_transaction(self, database: Connection, left: deque[_Intent]) -> None:
@@ -182,7 +183,7 @@ class Writer:
                 error = _run_intent(database, taken[-1])
             if error is None:
                 database.run("COMMIT")
-        except pw.PeeweeException as failure:
+        except (pw.PeeweeException, sqlite3.Error) as failure:
             error = failure
         if error is None:
             for item in taken:
