@@ -43,14 +43,15 @@ place_files() {
 prepare_machine() {
   systemd-sysusers /etc/sysusers.d/usenetsyncd.conf
   systemd-tmpfiles --create /etc/tmpfiles.d/usenetsyncd.conf
-  # A container may not change the kernel's limits; the daemon then says how many folders it watches.
-  sysctl -q -p /etc/sysctl.d/60-usenetsyncd.conf 2>/dev/null || say "could not raise the inotify limits here"
   if [ ! -e /etc/usenetsyncd/usenetsyncd.yaml ]; then
-    /usr/local/bin/usyncctl config generate >/etc/usenetsyncd/usenetsyncd.yaml
-    chown root:usenetsync /etc/usenetsyncd/usenetsyncd.yaml
-    chmod 0660 /etc/usenetsyncd/usenetsyncd.yaml
+    install -m 0660 -o root -g usenetsync "$here/usenetsyncd.example.yaml" /etc/usenetsyncd/usenetsyncd.yaml
   fi
-  if systemd_runs; then systemctl daemon-reload; fi
+  # Only on a machine that systemd runs: from a chroot the limits would be those of the kernel outside. The other
+  # files of sysctl.d have their say, so a higher limit of the administrator's stays.
+  if systemd_runs; then
+    /lib/systemd/systemd-sysctl --prefix=/fs/inotify || say "could not raise the inotify limits here"
+    systemctl daemon-reload
+  fi
 }
 
 uninstall() {
