@@ -27,8 +27,7 @@ HASH = bytes(range(16))
 SLICE = 768_000
 BAD, LIMIT, NEWER = "format_error", "limit_exceeded", "newer_format"
 
-# One leaf with everything that a leaf can hold; the annotated example of docs/format.md is made of the
-# first three of its entries.
+# The paths of a leaf with everything that a leaf can hold.
 ZOO = (b"a", b"a/big", b"a/empty", b"a/hole", b"a/link", b"b\n\xff")
 
 
@@ -58,6 +57,33 @@ def zoo() -> Sections:
         names=b"user.auser.b",
         values=b"value",
     )
+
+
+def example() -> Sections:
+    """The annotated page of docs/format.md 12.5."""
+    return leaf(
+        [b"a", b"a/f", b"l"],
+        flags=column([2, 1, 3]),
+        modes=column([0o755, 0o644, 0o777]),
+        seconds=signed([1_700_000_000, 60, -60]),
+        nanoseconds=column([0, 500_000_000, 0]),
+        sizes=column([1000]),
+        hashes=bytes(range(0xC0, 0xD0)),
+        extent_counts=column([0]),
+        **places([SEG_A], [0], [70_000]),
+        target_sizes=column([3]),
+        targets=b"a/f",
+    )
+
+
+def example_entries() -> list[Vector]:
+    start, hashed = 1_700_000_000 * 10**9, bytes(range(0xC0, 0xD0)).hex()
+    file = {"size": 1000, "mode": 0o644, "content_hash": hashed, "extents": [[SEG_A.hex(), 70_000, 1000]]}
+    return [
+        entry(b"a", 2, mtime_ns=start),
+        entry(b"a/f", 1, mtime_ns=start + 60_500_000_000, **file),
+        entry(b"l", 3, mtime_ns=start + 500_000_000, mode=0o777, target=b"a/f".hex()),
+    ]
 
 
 def entry(path: bytes, kind: int, **fields: object) -> Vector:
@@ -157,6 +183,7 @@ def _leaves() -> list[Vector]:
     whole = zoo()
     root = leaf([b""])
     vectors = [
+        _page(page(example())) | {"level": 0, "entries": example_entries()} | OK,
         _page(page(whole)) | {"level": 0, "entries": zoo_entries()} | OK,
         _page(page(root)) | {"level": 0, "entries": [entry(b"", 2)]} | OK,
     ]

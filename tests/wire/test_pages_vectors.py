@@ -1,6 +1,7 @@
 """The vectors of core index pages: what the code makes of them, and what it refuses."""
 
 import json
+import re
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +20,7 @@ from usenetsyncd.wire.pages import find_entry, iter_extents, read_tree, tree_tot
 
 Vector = dict[str, Any]
 PATH = Path(__file__).parent.parent / "vectors" / "pages.json"
+FORMAT = Path(__file__).parent.parent.parent / "docs" / "format.md"
 VECTORS: list[Vector] = json.loads(PATH.read_text("ascii"))["vectors"]
 
 
@@ -132,3 +134,16 @@ def test_a_page_is_read_or_refused_as_its_vector_says(vector: Vector) -> None:
 def test_more_vectors_fail_than_succeed() -> None:
     expected = [vector["expect"] for vector in VECTORS]
     assert expected.count("error") >= expected.count("ok") > 8
+
+
+def test_the_annotated_page_of_the_document_is_a_vector() -> None:
+    example = FORMAT.read_text("utf-8").split("### 12.5 Example", 1)[1].split("### 12.6", 1)[0]
+    page = b""
+    for offset, content in re.findall(
+        r"^ *(\d+)  ((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:  |$)", example, re.MULTILINE
+    ):
+        assert int(offset) == len(page)
+        page += bytes.fromhex(content)
+    assert page in [
+        content_of(vector["page"]) for vector in VECTORS if vector["expect"] == "ok" and "page" in vector
+    ]
