@@ -21,7 +21,9 @@ from usenetsyncd.model import Owner, RelativePath
 FILE = RelativePath(b"file")
 OWNERS = st.builds(Owner, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
 NAMES = st.binary(min_size=1, max_size=255).filter(lambda name: b"\0" not in name)
-XATTRS = st.dictionaries(NAMES, st.binary(max_size=300), max_size=5).map(lambda kept: tuple(sorted(kept.items())))
+XATTRS = st.dictionaries(NAMES, st.binary(max_size=300), max_size=5).map(
+    lambda kept: tuple(sorted(kept.items()))
+)
 
 
 @given(st.one_of(st.none(), OWNERS), XATTRS)
@@ -58,7 +60,9 @@ def test_owner_and_xattrs_travel_from_one_file_to_another(tmp_path: Path) -> Non
     with FolderRoot(tmp_path) as root:
         packed = read_attributes(root, FILE, owner=True, xattrs=True)
         kept = unpack_attributes(packed)
-        assert kept == Attributes(Owner(os.getuid(), (tmp_path / "file").stat().st_gid), ((b"user.\xff", b"\0value"),))
+        assert kept == Attributes(
+            Owner(os.getuid(), (tmp_path / "file").stat().st_gid), ((b"user.\xff", b"\0value"),)
+        )
         assert apply_attributes(root.fd, b"copy", kept) == []
     assert os.getxattr(tmp_path / "copy", b"user.\xff") == b"\0value"
 
@@ -68,7 +72,10 @@ def test_nothing_asked_for_is_nothing_kept(tmp_path: Path) -> None:
     with FolderRoot(tmp_path) as root:
         assert read_attributes(root, FILE, owner=False, xattrs=True) == b""
         assert read_attributes(root, FILE, owner=False, xattrs=False) == b""
-        assert unpack_attributes(read_attributes(root, RelativePath(b""), owner=True, xattrs=True)).owner is not None
+        assert (
+            unpack_attributes(read_attributes(root, RelativePath(b""), owner=True, xattrs=True)).owner
+            is not None
+        )
         with pytest.raises(FileChanged):
             read_attributes(root, RelativePath(b"gone"), owner=True, xattrs=False)
 

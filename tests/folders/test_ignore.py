@@ -46,7 +46,9 @@ def ignored(rules: list[str], path: bytes, is_dir: bool = False) -> bool:
         (["[a-c]x"], b"bx", False, True),
     ],
 )
-def test_rules_mean_what_they_mean_to_git(rules: list[str], path: bytes, is_dir: bool, expected: bool) -> None:
+def test_rules_mean_what_they_mean_to_git(
+    rules: list[str], path: bytes, is_dir: bool, expected: bool
+) -> None:
     assert ignored(rules, path, is_dir) is expected
 
 
@@ -100,7 +102,9 @@ PATHS = st.lists(st.text(alphabet="ab.", min_size=1, max_size=3), min_size=1, ma
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("git")
-    subprocess.run(["git", "init", "-q", made], check=True, env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull})
+    subprocess.run(
+        ["git", "init", "-q", made], check=True, env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull}
+    )
     return made
 
 
@@ -110,10 +114,13 @@ def test_git_itself_agrees(repository: Path, seed: int) -> None:
     import random
 
     chosen = random.Random(seed)
-    paths = sorted({"/".join(chosen.choice(["a", "b", "ab", "a.b", "b.a"]) for _ in range(3)) for _ in range(40)})
+    paths = sorted(
+        {"/".join(chosen.choice(["a", "b", "ab", "a.b", "b.a"]) for _ in range(3)) for _ in range(40)}
+    )
     for _ in range(12):
         rules = [
-            chosen.choice(["", "!", "/", ""]) + chosen.choice(["a", "*b", "a?", "**/b", "a/b", "a/**", "ab/", "*.a", "[ab]"])
+            chosen.choice(["", "!", "/", ""])
+            + chosen.choice(["a", "*b", "a?", "**/b", "a/b", "a/**", "ab/", "*.a", "[ab]"])
             for _ in range(3)
         ]
         rules = [rule.replace("!/", "!") for rule in rules]

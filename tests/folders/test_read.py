@@ -45,7 +45,9 @@ def test_the_whole_zoo_reads_back_as_it_was_written(tmp_path: Path) -> None:
     assert read == contents
 
 
-@pytest.mark.parametrize("size", [0, 1, SEGMENT_SIZE_BYTES - 1, SEGMENT_SIZE_BYTES, SEGMENT_SIZE_BYTES + 1, 2_000_000])
+@pytest.mark.parametrize(
+    "size", [0, 1, SEGMENT_SIZE_BYTES - 1, SEGMENT_SIZE_BYTES, SEGMENT_SIZE_BYTES + 1, 2_000_000]
+)
 def test_slices_are_whole_segments_but_the_last(tmp_path: Path, size: int) -> None:
     (tmp_path / "file").write_bytes(os.urandom(size))
     with FolderRoot(tmp_path) as root, open_file(root, FILE) as opened:
@@ -89,7 +91,9 @@ def test_a_file_that_changes_while_it_is_read_is_never_given_out_whole(
             list(slices)
 
 
-@pytest.mark.parametrize("mutate", [*MUTATIONS, Path.unlink, lambda path: path.rename(path.with_name("other"))])
+@pytest.mark.parametrize(
+    "mutate", [*MUTATIONS, Path.unlink, lambda path: path.rename(path.with_name("other"))]
+)
 def test_a_file_that_changed_since_it_was_listed_is_not_read(
     tmp_path: Path, mutate: Callable[[Path], object]
 ) -> None:

@@ -286,7 +286,13 @@ def test_names_we_may_not_look_at_are_unreadable_and_not_absent() -> None:
 
 
 def test_our_own_temporary_files_are_no_part_of_a_folder(tmp_path: Path) -> None:
-    for name in (".usenetsync-0123456789abcdef.part", ".usenetsync-notes", ".usenetsync-.part", ".usenet", ".x.part"):
+    for name in (
+        ".usenetsync-0123456789abcdef.part",
+        ".usenetsync-notes",
+        ".usenetsync-.part",
+        ".usenet",
+        ".x.part",
+    ):
         (tmp_path / name).touch()
     found = listing_of(tmp_path)
     assert [entry.name for entry in found.entries] == [b".usenet", b".usenetsync-notes", b".x.part"]

@@ -87,6 +87,20 @@ def test_new_times_count_at_once(clock: FakeClock) -> None:
     assert settle.due() == [DueFolder("docs", frozenset({A}))]
 
 
+def test_folders_have_times_of_their_own(clock: FakeClock) -> None:
+    settle = Settle(clock)
+    settle.mark("docs", A)
+    settle.mark("photos", A)
+    settle.set_times("docs", 0.5)
+    settle.set_times("photos", 60.0, 10.0)
+    clock.advance(0.5)
+    assert [due.folder_key for due in settle.due()] == ["docs"]
+    clock.advance(59)
+    assert settle.due() == []
+    clock.advance(0.5)
+    assert [due.folder_key for due in settle.due()] == ["photos"]
+
+
 def test_a_waiter_wakes_for_the_first_event_and_when_it_is_due() -> None:
     settle = Settle(quiet_s=0.05, longest_s=0.1)
     threading.Timer(0.05, settle.mark, ("docs", A)).start()

@@ -113,13 +113,15 @@ def as_nobody(act: Callable[[], None]) -> None:
         return
     child = os.fork()
     if child == 0:
+        failed = 1
         try:
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)
             act()
-        except BaseException:
+            failed = 0
+        except BaseException:  # noqa: BLE001  # the child must not return into pytest
             traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
+        finally:
+            os._exit(failed)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "see the traceback on stderr"

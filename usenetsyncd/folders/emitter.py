@@ -32,7 +32,7 @@ log = structlog.get_logger("folders")
 # Long enough for a burst to be read in large pieces, short beside the 32 ms in which the fastest
 # writer fills the kernel's default queue of 16,384 events.
 _GATHER_S = 0.01
-_ROOTS_EVERY_S = 5.0
+_ROOTS_EVERY_S = 2.0
 # After an overflow the trees are walked again once the kernel's queue is empty, at the latest after this.
 _REWALK_AFTER_S = 5.0
 _DELIVERY_LIMIT = 50_000

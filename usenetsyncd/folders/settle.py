@@ -116,7 +116,9 @@ class Settle:
                         taken.append(DueFolder(folder_key, None))
                         del self._folders[folder_key]
                     continue
-                ready = [path for path, span in dirty.spans.items() if self._due_at(folder_key, span) <= now_s]
+                ready = [
+                    path for path, span in dirty.spans.items() if self._due_at(folder_key, span) <= now_s
+                ]
                 if not ready:
                     continue
                 for path in ready:

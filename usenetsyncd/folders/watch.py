@@ -239,11 +239,14 @@ class _Translator(FileSystemEventHandler):
             path = self._relative(os.fsdecode(told))
             if path is None:
                 continue
-            directory = RelativePath(path.rpartition(b"/")[0])
-            if not self._ignore.covers(directory, True):
-                self._relay.dirty(self._key, directory)
-            if event.is_directory and path and not self._ignore.covers(path, True):
+            if event.is_directory and not self._ignore.covers(path, True):
                 self._relay.dirty(self._key, path)
+            # A directory is modified when something in it came or went: that is no news for its parent.
+            parent = RelativePath(path.rpartition(b"/")[0])
+            if not (event.is_directory and event.event_type == "modified") and not self._ignore.covers(
+                parent, True
+            ):
+                self._relay.dirty(self._key, parent)
 
     def _relative(self, path: str) -> RelativePath | None:
         if path == self._root:
