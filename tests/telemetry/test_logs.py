@@ -232,6 +232,11 @@ def test_a_stream_to_the_journal_gets_priorities_where_systemd_s_library_is_abse
     assert lines[-1] == "<3>ZeroDivisionError: division by zero"
 
 
+@pytest.mark.requires("systemd-python")
+def test_the_journal_s_own_protocol_is_spoken_where_systemd_s_library_is_there() -> None:
+    assert run("with", "here") == ""
+
+
 def test_a_stream_that_was_redirected_from_the_journal_gets_console_lines() -> None:
     assert "warning  news      server_in_trouble server=main" in run("without", "elsewhere")
 

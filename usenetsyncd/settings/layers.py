@@ -76,7 +76,18 @@ def _files(config: Path | None, environ: Mapping[str, str]) -> tuple[Path, ...]:
     if config is not None:
         return (config,)
     found = (paths.SYSTEM_CONFIG, paths.user_config(environ))
-    return tuple(path for path in found if path is not None and path.exists())
+    return tuple(path for path in found if path is not None and _is_there(path))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        # a layer that cannot be looked at is not skipped in silence: reading it tells why
+        return True
+    return True
 
 
 def _read_files(files: Iterable[Path], problems: list[Problem]) -> list[Node]:
