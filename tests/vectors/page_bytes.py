@@ -8,9 +8,15 @@ import struct
 from collections.abc import Sequence
 from itertools import groupby
 
+from tests.vectors.samples import Vector
+
 Sections = dict[str, bytes]
 
 SELF = bytes(16)
+HOME = b"\x77" * 16
+SEG_A, SEG_B = b"\xaa" * 16, b"\xbb" * 16
+HASH = bytes(range(16))
+SLICE = 768_000
 
 
 def column(values: Sequence[int], width: int | None = None) -> bytes:
@@ -165,3 +171,10 @@ class Segments:
         stored = frame(raw)
         self.contents[identity] = before + stored
         return identity, len(before), len(stored)
+
+
+def entry(path: bytes, kind: int, **fields: object) -> Vector:
+    """An entry as vectors write it."""
+    whole: Vector = {"path": path.hex(), "kind": kind, "size": 0, "mtime_ns": 0, "mode": 0o755}
+    whole |= {"content_hash": "", "extents": [], "target": "", "link_group": "", "sparse": False}
+    return whole | {"owner": None, "xattrs": []} | fields

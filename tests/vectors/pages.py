@@ -1,11 +1,16 @@
-"""Vectors of core index pages and trees."""
+"""Vectors of core index pages, each by itself."""
 
 from tests.vectors.page_bytes import (
+    HASH,
+    HOME,
+    SEG_A,
+    SEG_B,
     SELF,
+    SLICE,
     Sections,
-    Segments,
     column,
     digest,
+    entry,
     extent_inner,
     extent_leaf,
     frame,
@@ -15,16 +20,12 @@ from tests.vectors.page_bytes import (
     page,
     paths,
     places,
-    record,
     refs,
     signed,
 )
+from tests.vectors.page_trees import make_trees
 from tests.vectors.samples import OK, Vector, error, spec_of
 
-HOME = b"\x77" * 16
-SEG_A, SEG_B = b"\xaa" * 16, b"\xbb" * 16
-HASH = bytes(range(16))
-SLICE = 768_000
 BAD, LIMIT, NEWER = "format_error", "limit_exceeded", "newer_format"
 
 # The paths of a leaf with everything that a leaf can hold.
@@ -86,13 +87,6 @@ def example_entries() -> list[Vector]:
     ]
 
 
-def entry(path: bytes, kind: int, **fields: object) -> Vector:
-    """An entry as vectors write it."""
-    whole: Vector = {"path": path.hex(), "kind": kind, "size": 0, "mtime_ns": 0, "mode": 0o755}
-    whole |= {"content_hash": "", "extents": [], "target": "", "link_group": "", "sparse": False}
-    return whole | {"owner": None, "xattrs": []} | fields
-
-
 def zoo_entries() -> list[Vector]:
     start = 1_700_000_000 * 10**9
     spilled = {"root": [HOME.hex(), 4096, 300], "count": 3000, "digest": digest(1, b"example").hex()}
@@ -143,7 +137,7 @@ def _page(raw: bytes) -> Vector:
 
 def make_pages() -> list[Vector]:
     """Frames, single pages of each kind, whole trees."""
-    return [*_frames(), *_leaves(), *_inners(), *_extents(), *_trees()]
+    return [*_frames(), *_leaves(), *_inners(), *_extents(), *make_trees()]
 
 
 # -- frames -----------------------------------------------------------------------------------
@@ -344,114 +338,3 @@ def _extents() -> list[Vector]:
     ):
         vectors.append(_page(page(base, **change)) | error(code, why))
     return vectors
-
-
-# -- trees ------------------------------------------------------------------------------------
-
-
-def _tree(segments: Segments, root: tuple[bytes, int, int]) -> Vector:
-    contents = {identity.hex(): spec_of(content) for identity, content in segments.contents.items()}
-    return {"do": "tree", "segments": contents, "root": [root[0].hex(), *root[1:]]}
-
-
-_FOLDERS = [[b"a", b"b"], [b"c"], [b"d", b"e", b"f"]]
-
-
-def _three_leaves(
-    names: list[list[bytes]] | None = None,
-    lasts: tuple[bytes, bytes, bytes] = (b"b", b"c", b"f"),
-    folders: tuple[int, int, int] = (2, 1, 3),
-) -> Vector:
-    """Three leaves below one root: the first two in segment 1, the last beside the root in segment 2."""
-    segments = Segments()
-    leaves = [leaf(group) for group in names or _FOLDERS]
-    one, two = segments.put(1, page(leaves[0])), segments.put(1, page(leaves[1]))
-    three = segments.put(2, page(leaves[2]))
-    below = [one, two, (SELF, *three[1:])]
-    root = inner(1, lasts, [(0, count, 0, 0) for count in folders], below)
-    return _tree(segments, segments.put(2, page(root)))
-
-
-def _trees() -> list[Vector]:
-    listed = [entry(name, 2) for group in _FOLDERS for name in group]
-    vectors = [
-        _three_leaves() | {"entries": listed, "totals": [0, 6, 0, 0]} | OK,
-        _three_leaves(folders=(2, 2, 2)) | error(BAD, "totals that are not those of the leaf"),
-        _three_leaves([[b"a", b"b"], [b"c"], [b"d"]], (b"b", b"c\0", b"d"), (2, 1, 1))
-        | error(BAD, "a leaf that does not end where it should"),
-        _three_leaves([[b"a", b"c"], [b"b", b"d"], [b"e"]], (b"c", b"d", b"e"), (2, 2, 1))
-        | error(BAD, "a leaf that begins before the one before it ends"),
-        _three_leaves([[b"a", b"b"], [b"a", b"c"], [b"d"]], (b"b", b"c", b"d"), (2, 2, 1))
-        | error(BAD, "one path in two leaves"),
-    ]
-    segments = Segments()
-    only = segments.put(1, page(leaf([b"a"])))
-    vectors.append(_tree(segments, only) | {"entries": [entry(b"a", 2)], "totals": [0, 1, 0, 0]} | OK)
-    for shift, size, why in (
-        (0, -1, "a reference too short"),
-        (0, 1, "a reference too long"),
-        (1, 0, "one aside"),
-    ):
-        vectors.append(_tree(segments, (only[0], only[1] + shift, only[2] + size)) | error(BAD, why))
-    upper = segments.put(1, page(inner(2, [b"a"], [(0, 1, 0, 0)], [(SELF, *only[1:])])))
-    vectors.append(_tree(segments, upper) | error(BAD, "a leaf where a page of level 1 should be"))
-    stranger = segments.put(1, page(extent_leaf([5], [SEG_A], [0], [0])))
-    vectors.append(_tree(segments, stranger) | error(BAD, "extents where entries should be"))
-    return [*vectors, _cycle(), *_spilled()]
-
-
-def _cycle() -> Vector:
-    """A page that refers to itself: raw blocks have a fixed size, so its place is known beforehand."""
-    size = 0
-    for _ in range(3):
-        segments = Segments()
-        root = segments.put(1, page(inner(1, [b"a"], [(0, 1, 0, 0)], [(SELF, 0, max(size, 1))])))
-        size = root[2]
-    return _tree(segments, root) | error(BAD, "a page below itself")
-
-
-def _spilled() -> list[Vector]:
-    """One file of 2,050 extents in three pages of extents, below a leaf of its own."""
-    good = _spilled_tree()
-    streamed = [[SEG_A.hex(), 0, SLICE, 2048], [SEG_B.hex(), 0, 10, 1], [SEG_B.hex(), 10, 20, 1]]
-    size = 2048 * SLICE + 30
-    return [
-        good | {"streamed": streamed, "totals": [1, 0, 0, size]} | OK,
-        _spilled_tree(size=size + 1) | error(BAD, "a file longer than its extents"),
-        _spilled_tree(count=2051) | error(BAD, "a file of fewer extents than it says"),
-        _spilled_tree(spoil=True) | error(BAD, "a digest that is not that of the page"),
-        _spilled_tree(first=2047) | error(BAD, "a page of extents that is not full, before another"),
-        _spilled_tree(level=2) | error(BAD, "a leaf of extents below a page of level 2"),
-        _spilled_tree(wrong_tree=True) | error(BAD, "entries where extents should be"),
-    ]
-
-
-def _spilled_tree(
-    size: int | None = None,
-    count: int | None = None,
-    first: int = 2048,
-    level: int = 1,
-    spoil: bool = False,
-    wrong_tree: bool = False,
-) -> Vector:
-    segments = Segments()
-    full = page(extent_leaf([SLICE] * first, [SEG_A], [0] * first, [0] + [-SLICE] * (first - 1)))
-    rest = page(extent_leaf([10, 20], [SEG_B], [0, 0], [0, 0]))
-    records = [(first, first * SLICE, digest(0, full)), (2, 30, digest(0, rest))]
-    if spoil:
-        records[1] = (2, 30, HASH)
-    below = [segments.put(1, full), segments.put(1, rest)]
-    summary = digest(level, b"".join(record(*one) for one in records))
-    top = segments.put(1, page(extent_inner(level, records, [(SELF, *ref[1:]) for ref in below])))
-    if wrong_tree:
-        top = segments.put(1, page(leaf([b"a"])))
-    whole = leaf(
-        [b"big"],
-        flags=column([0x41]),
-        sizes=column([first * SLICE + 30 if size is None else size]),
-        hashes=HASH,
-        spilled_counts=column([first + 2 if count is None else count]),
-        spilled_digests=summary,
-        **refs([top]),
-    )
-    return _tree(segments, segments.put(2, page(whole)))

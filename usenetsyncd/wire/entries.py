@@ -42,23 +42,23 @@ _NO_XATTRS: tuple[tuple[bytes, bytes], ...] = ()
 # -- what may be an entry -----------------------------------------------------------------
 
 
-def canonical(entry: Entry) -> Entry:
-    """The entry without what a filesystem says but no index keeps: size and holes of what is no file."""
+def admit_entry(entry: Entry) -> Entry:
+    """The entry as an index keeps it: without the size and holes that a filesystem gives to what is no file.
+
+    Raises FormatError or LimitExceeded for an entry that the format cannot hold, an ExtentStream among them.
+    """
     if entry.kind is not EntryKind.FILE and (entry.size or entry.sparse):
-        return replace(entry, size=0, sparse=False)
+        entry = replace(entry, size=0, sparse=False)
+    _check_entry(entry)
     return entry
 
 
-def check_entry(entry: Entry) -> None:
-    """Refuse an entry that the format cannot hold. Raises FormatError or LimitExceeded.
-
-    An ExtentStream must have become a tuple or SpilledExtents before.
-    """
+def _check_entry(entry: Entry) -> None:
     if len(entry.path) > MAX_PATH_BYTES:
         raise LimitExceeded(f"a path of {len(entry.path):,} bytes")
     if entry.kind is EntryKind.FILE:
         _check_content(entry)
-    elif entry.size or entry.content_hash or entry.extents or entry.sparse:
+    elif entry.content_hash or entry.extents:
         raise FormatError(f"{entry.path!r} is no file, yet has content")
     if (entry.kind is EntryKind.SYMLINK) != bool(entry.target):
         raise FormatError(f"{entry.path!r}: a symlink has a target, and only a symlink")

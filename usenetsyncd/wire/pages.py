@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from usenetsyncd.model import PageRef, RelativePath
 from usenetsyncd.wire.branches import Branch, Totals
-from usenetsyncd.wire.entries import check_entry
+from usenetsyncd.wire.entries import admit_entry
 from usenetsyncd.wire.extent_tree import extent_pages, iter_extents
 from usenetsyncd.wire.tree_diff import diff_trees
 from usenetsyncd.wire.tree_read import (
@@ -28,7 +28,7 @@ __all__ = [
     "Load",
     "Totals",
     "TreeUpdate",
-    "check_entry",
+    "admit_entry",
     "diff_trees",
     "find_entry",
     "iter_extents",

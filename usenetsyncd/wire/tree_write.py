@@ -20,7 +20,7 @@ from usenetsyncd.wire.branches import (
     encode_branches,
 )
 from usenetsyncd.wire.columns import MAX_LEVEL
-from usenetsyncd.wire.entries import MAX_INLINE_EXTENTS, canonical, check_entry, encode_leaf, entry_weight
+from usenetsyncd.wire.entries import MAX_INLINE_EXTENTS, admit_entry, encode_leaf, entry_weight
 from usenetsyncd.wire.extent_tree import spill_extents
 from usenetsyncd.wire.segments_out import IndexSegments
 from usenetsyncd.wire.tree_read import Load, Node, open_branch, open_root
@@ -58,7 +58,7 @@ def update_tree(
     (1..768,000 bytes, already compressed) and returns its id.
     Memory stays flat; only pages on the way to a change are loaded, and only those that come out
     different are written. Raises FormatError for bad old pages and for entries that the format
-    cannot hold (ask ``check_entry`` before); what was sealed until then is simply not referred to.
+    cannot hold (ask ``admit_entry`` before); what was sealed until then is simply not referred to.
     """
     return _TreeWriter(load, IndexSegments(seal_segment), borders).update(root, _Changes(changes))
 
@@ -165,8 +165,7 @@ class _TreeWriter:
             extents = new.extents
             if not isinstance(extents, tuple) or len(extents) > MAX_INLINE_EXTENTS:
                 new = replace(new, extents=spill_extents(new, old, self._out, self._load))
-            new = canonical(new)
-            check_entry(new)
+            new = admit_entry(new)
             self._add_entry(new)
         if old is None:
             self._added += new is not None
