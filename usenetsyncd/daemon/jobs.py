@@ -2,7 +2,6 @@
 
 import base64
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +38,14 @@ class Jobs:
         news: NewsService,
         clock: Clock,
         plans: Path,
-        own_paths: Callable[[Path], str | None],
     ) -> None:
-        """plans: directory for the plans of restores. own_paths: why a restore must not go to a path, or None."""
+        """plans: directory for the plans of restores."""
         self._catalogue = catalogue
         self._vault = vault
         self._folders = folders
         self._news = news
         self._clock = clock
         self._plans = plans
-        self._own_paths = own_paths
         self._lock = threading.Lock()
         self._running: dict[int, tuple[threading.Thread, threading.Event]] = {}
         self._stopping = threading.Event()

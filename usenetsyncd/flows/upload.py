@@ -86,6 +86,7 @@ class Uploader:
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._rest_until = 0.0
+        self._paused = False
         self._workers: list[threading.Thread] = []
         self._threads: list[threading.Thread] = []
 
@@ -107,6 +108,11 @@ class Uploader:
             worker = threading.Thread(target=self._work_loop, name=f"upload-{len(self._workers)}")
             self._workers.append(worker)
             worker.start()
+
+    def pause(self, paused: bool) -> None:
+        """Stop leasing, or go on; articles in flight are finished."""
+        self._paused = paused
+        self._wake.set()
 
     def wake(self) -> None:
         """Something may be in the queue."""
@@ -144,6 +150,9 @@ class Uploader:
                 self._stop.wait(min(rest_s, IDLE_WAIT_S))
                 continue
             self._wake.clear()
+            if self._paused:
+                self._wake.wait(IDLE_WAIT_S)
+                continue
             leased = self._catalogue.queue.lease(max(LEASE_BATCH, len(self._workers))).result()
             if not leased:
                 self._wake.wait(IDLE_WAIT_S)

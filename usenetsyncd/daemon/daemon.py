@@ -1,0 +1,233 @@
+"""The daemon: every part built in one place, started and stopped in one order.
+
+Start: lock, vault, catalogue, leases back, news, uploader, publisher, indexer, watch, timetable, control.
+Stop: the same backwards, with a deadline. A second signal skips the waiting.
+"""
+
+import os
+import threading
+from pathlib import Path
+
+import structlog
+
+from usenetsyncd.catalogue.catalogue import Catalogue
+from usenetsyncd.clock import Clock
+from usenetsyncd.daemon import timetable as times
+from usenetsyncd.daemon.accounts import accounts_of, overrides_of
+from usenetsyncd.daemon.heartbeats import Heartbeats
+from usenetsyncd.daemon.indexer import Indexer
+from usenetsyncd.daemon.jobs import Jobs
+from usenetsyncd.daemon.limits import limits_at
+from usenetsyncd.daemon.live import LiveFolder, LiveFolders
+from usenetsyncd.daemon.publishing import Publishing
+from usenetsyncd.daemon.timetable import Timetable
+from usenetsyncd.flows.upload import Uploader
+from usenetsyncd.folders.settle import Settle
+from usenetsyncd.folders.watch import FolderWatch
+from usenetsyncd.news.service import NewsService
+from usenetsyncd.service.lock import LockFile
+from usenetsyncd.settings.layers import LoadedSettings
+from usenetsyncd.settings.schema import Settings
+from usenetsyncd.telemetry.counters import RateWindow
+from usenetsyncd.vault.vault import Vault
+
+log = structlog.get_logger("daemon")
+
+CATALOGUE_NAME = "catalogue.sqlite"
+LOCK_NAME = "usenetsyncd.lock"
+PLANS_NAME = "restores"
+# Below TimeoutStopSec of the unit.
+STOP_DEADLINE_S = 60.0
+NEWS_CLOSE_S = 5.0
+
+
+class Daemon:
+    """All parts of one running daemon. ``start`` once, ``stop`` once."""
+
+    def __init__(self, loaded: LoadedSettings, clock: Clock) -> None:
+        self.loaded = loaded
+        self.clock = clock
+        self.started_at = clock.now()
+        settings = loaded.settings
+        self.data_dir = Path(settings.storage.data_dir)
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.lock = LockFile(self.data_dir / LOCK_NAME)
+        self.lock.acquire()
+        try:
+            self._build(settings)
+        except BaseException:
+            self.lock.release()
+            raise
+
+    def _build(self, settings: Settings) -> None:
+        self.vault = Vault.open(self.data_dir)
+        self.catalogue = Catalogue.open(self.data_dir / CATALOGUE_NAME, self.clock)
+        self.heartbeats = Heartbeats(self.clock)
+        self.up_rate, self.down_rate = RateWindow(self.clock), RateWindow(self.clock)
+        accounts, self.account_problems = accounts_of(settings, self.vault.credentials.get, os.environ)
+        self.news = NewsService(accounts, self.clock, overrides_of(settings))
+        self.folders = LiveFolders(self.catalogue, self.vault)
+        self.settle = Settle(self.clock)
+        self.uploader = Uploader(
+            self.catalogue,
+            self.news,
+            self.folders.posting_of,
+            self.clock,
+            self.up_rate,
+            on_recorded=self._recorded,
+            on_changed=self._source_changed,
+        )
+        self.indexer = Indexer(
+            self.catalogue,
+            self.folders,
+            self.settle,
+            self.clock,
+            on_planned=self._planned,
+            beat=self.heartbeats.of("indexer"),
+        )
+        self.publishing = Publishing(
+            self.catalogue,
+            self.folders,
+            self.news,
+            self.clock,
+            scanning=self.indexer.busy_with,
+            on_queued=self.uploader.wake,
+            beat=self.heartbeats.of("publisher"),
+        )
+        self.jobs = Jobs(
+            self.catalogue,
+            self.vault,
+            self.folders,
+            self.news,
+            self.clock,
+            self.data_dir / PLANS_NAME,
+        )
+        self.timetable = Timetable(lambda name: self._request_scan(name, "timetable"))
+        self.watch: FolderWatch | None = None
+        self.paused = self.catalogue.values.get("paused") == "1"
+        self.restart_needed: tuple[str, ...] = ()
+        self._stopping = threading.Event()
+
+    @property
+    def settings(self) -> Settings:
+        """The snapshot in force."""
+        return self.loaded.settings
+
+    # -- life ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take up work where it was. Returns when everything runs."""
+        returned = self.catalogue.queue.return_leases()
+        if returned:
+            log.info("doubtful_articles_found", articles=returned)
+        self.folders.load(self.settings)
+        self.apply_limits()
+        self.publishing.recover()
+        self.uploader.start()
+        self.publishing.start()
+        self.indexer.start()
+        self.watch = FolderWatch(self.settle.mark, self._overflowed)
+        for folder in self.folders:
+            self.watch_folder(folder)
+            self._request_scan(folder.name, "start")
+        self._fill_timetable()
+        self.timetable.start()
+        self.jobs.resume()
+        log.info("daemon_started", folders=len(list(self.folders)), servers=len(self.settings.servers))
+
+    def stop(self, now: bool = False) -> None:
+        """Stop in order; ``now`` skips waiting for articles in flight (they come back as doubtful)."""
+        self._stopping.set()
+        deadline_s = 0.5 if now else STOP_DEADLINE_S
+        self.timetable.stop()
+        if self.watch is not None:
+            self.watch.close()
+        self.jobs.stop(deadline_s)
+        self.indexer.stop()
+        self.publishing.stop()
+        self.uploader.stop(deadline_s)
+        self.news.close(0.0 if now else NEWS_CLOSE_S)
+        self.catalogue.close()
+        self.lock.release()
+        log.info("daemon_stopped")
+
+    def healthy(self) -> list[str]:
+        """Names of parts that are dead or hang; the watchdog is fed while there are none."""
+        dead = self.heartbeats.stale()
+        if not self.uploader.alive():
+            dead.append("uploader")
+        if not self.indexer.alive():
+            dead.append("indexer")
+        if not self.publishing.alive():
+            dead.append("publisher")
+        if self.catalogue.writer.failed is not None:
+            dead.append("catalogue writer")
+        return dead
+
+    # -- what the parts tell one another -------------------------------------------------------
+
+    def _planned(self, row: int) -> None:
+        self.uploader.wake()
+        self.publishing.wake()
+
+    def _recorded(self, rows: set[int]) -> None:
+        self.uploader.wake()  # the last page of a version lets its head go
+        self.publishing.wake()
+
+    def _source_changed(self, row: int) -> None:
+        folder = self.folders.by_row(row)
+        if folder is not None:
+            self._request_scan(folder.name, "a file changed before it was posted")
+
+    def _overflowed(self, name: str, reason: str) -> None:
+        self.catalogue.events.add("warning", "watch_overflow", f"{name}: {reason}; the folder is scanned again")
+        self._request_scan(name, reason)
+
+    def _request_scan(self, name: str, reason: str) -> None:
+        if not self._stopping.is_set():
+            self.indexer.request(name, reason)
+
+    # -- settings that can be applied while it runs -----------------------------------------------
+
+    def watch_folder(self, folder: LiveFolder) -> None:
+        """Set the watches of a folder, before it is scanned."""
+        if self.watch is not None:
+            self.settle.set_times(folder.name, folder.settings.settle)
+            self.watch.add(folder.name, folder.root, folder.ignore)
+
+    def apply_limits(self) -> None:
+        """Put the limits of this hour into force."""
+        now = limits_at(self.settings.limits, self.clock.now())
+        self.news.set_limits(now.up_bytes_per_s, now.down_bytes_per_s)
+        self.uploader.pause(self.paused or now.up_paused)
+
+    def set_paused(self, paused: bool) -> None:
+        """Pause or resume posting as a whole; survives a restart."""
+        self.paused = paused
+        self.catalogue.values.set("paused", "1" if paused else "0").result()
+        self.apply_limits()
+        self.uploader.wake()
+
+    def _fill_timetable(self) -> None:
+        self.timetable.set_rescans({folder.name: folder.settings.rescan for folder in self.folders})
+        self.timetable.every("limits", times.SCHEDULE_S, self.apply_limits)
+        self.timetable.every("checkpoint", times.CHECKPOINT_S, self._checkpoint)
+        self.timetable.every("upkeep", times.UPKEEP_S, self._upkeep)
+        self.timetable.every("unwatched", times.UNWATCHED_S, self._scan_unwatched)
+
+    def _checkpoint(self) -> None:
+        self.catalogue.writer.checkpoint()
+
+    def _upkeep(self) -> None:
+        self.news.tick()
+        self.uploader.resize()
+        if self.watch is not None and not self.watch.healthy() and not self._stopping.is_set():
+            log.error("watch_died")
+            self.watch.revive()
+
+    def _scan_unwatched(self) -> None:
+        """What the kernel does not tell is found by looking, and often: an unchanged folder costs little."""
+        for folder in self.folders:
+            coverage = None if self.watch is None else self.watch.coverage(folder.name)
+            if coverage is not None and not coverage.complete:
+                self._request_scan(folder.name, "not all of it is watched")
