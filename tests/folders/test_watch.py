@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from watchdog.observers.polling import PollingObserver
 
 from tests.folders.zoo import make_zoo
 from usenetsyncd.folders.ignore import NO_RULES, IgnoreRules, compile_rules
 from usenetsyncd.folders.root import ROOT_PATH, FolderRoot
 from usenetsyncd.folders.scan import DirectoryListing, join, scan_directory, walk
 from usenetsyncd.folders.settle import Settle
-from usenetsyncd.folders.watch import Coverage, FolderWatch, PlatformFront
+from usenetsyncd.folders.watch import Coverage, FolderWatch, PlatformFront, Relay
 from usenetsyncd.model import RelativePath
 
 pytestmark = pytest.mark.requires("linux")
@@ -52,7 +53,10 @@ class Mirror:
     """What a catalogue would know: it looks only where the watch says that something happened."""
 
     def __init__(
-        self, root: Path, ignore: IgnoreRules = NO_RULES, front: type[PlatformFront] | None = None
+        self,
+        root: Path,
+        ignore: IgnoreRules = NO_RULES,
+        front: Callable[[Relay], PlatformFront] | None = None,
     ) -> None:
         self.root = root
         self.ignore = ignore
@@ -123,7 +127,7 @@ class Mirror:
 
 @contextmanager
 def mirrored(
-    root: Path, ignore: IgnoreRules = NO_RULES, front: type[PlatformFront] | None = None
+    root: Path, ignore: IgnoreRules = NO_RULES, front: Callable[[Relay], PlatformFront] | None = None
 ) -> Iterator[Mirror]:
     mirror = Mirror(root, ignore, front)
     try:
@@ -516,9 +520,14 @@ def test_a_dead_thread_is_noticed_and_revived(tmp_path: Path, monkeypatch: pytes
         watch.close()
 
 
-def test_watchdogs_own_observer_does_where_there_is_no_inotify(tmp_path: Path) -> None:
+def by_polling(relay: Relay) -> PlatformFront:
+    """The front of other platforms, on the one observer of watchdog's that every platform has."""
+    return PlatformFront(relay, lambda: PollingObserver(timeout=0.1))
+
+
+def test_a_platform_without_inotify_is_watched_by_watchdog(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
-    with mirrored(tmp_path, compile_rules(["build/"]), PlatformFront) as mirror:
+    with mirrored(tmp_path, compile_rules(["build/"]), by_polling) as mirror:
         for edit in (
             lambda: (tmp_path / "a" / "b" / "file").write_bytes(b"x"),
             lambda: (tmp_path / "c" / "d").mkdir(parents=True),
@@ -532,13 +541,20 @@ def test_watchdogs_own_observer_does_where_there_is_no_inotify(tmp_path: Path) -
             mirror.becomes_equal()
         (tmp_path / "build").mkdir()
         mirror.becomes_equal()
-        until(lambda: mirror.stays_quiet(0.8))  # watchdog holds events back for half a second
+        until(mirror.stays_quiet)
         (tmp_path / "build" / "x").touch()
         (tmp_path / "a" / "c" / "d" / "file").read_bytes()
-        assert mirror.stays_quiet(0.8)
+        assert mirror.stays_quiet()
         assert mirror.watch.coverage(KEY) == Coverage(1, 1)
         mirror.watch.remove(KEY)
         assert mirror.watch.coverage(KEY) is None
+
+
+def test_the_platforms_own_observer_tells_of_a_change(tmp_path: Path) -> None:
+    with mirrored(tmp_path, front=PlatformFront) as mirror:
+        (tmp_path / "file").touch()
+        until(lambda: bool(mirror.dirty))
+        mirror.becomes_equal()
 
 
 def test_five_thousand_directories_are_watched_at_once(tmp_path: Path) -> None:

@@ -193,10 +193,10 @@ class KernelFront:
 class PlatformFront:
     """watchdog as it comes, for platforms where its own emitter is what there is."""
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Relay, make_observer: Callable[[], BaseObserver] = Observer) -> None:
         self._relay = relay
         self._watches: dict[str, ObservedWatch] = {}
-        self._observer = Observer()
+        self._observer = make_observer()
         self._observer.start()
 
     def add(self, key: str, root: bytes, ignore: IgnoreRules) -> None:
