@@ -19,7 +19,9 @@ def content_hash(text: str) -> bytes:
     return hashlib.sha256(b"content" + text.encode()).digest()
 
 
-def file(name: bytes, content: str = "x", size: int = 10, segment: str | None = None, **values: Any) -> EntryUpdate:
+def file(
+    name: bytes, content: str = "x", size: int = 10, segment: str | None = None, **values: Any
+) -> EntryUpdate:
     """A file whose whole content stands at offset 0 of one segment."""
     fields: dict[str, Any] = {
         "mtime_ns": 1_000,
@@ -32,9 +34,13 @@ def file(name: bytes, content: str = "x", size: int = 10, segment: str | None = 
     return EntryUpdate(name, EntryKind.FILE, size, **{**fields, **values})
 
 
-def directory(path: bytes, *upserts: EntryUpdate, deletes: tuple[bytes, ...] = (), **values: Any) -> DirectoryUpdate:
+def directory(
+    path: bytes, *upserts: EntryUpdate, deletes: tuple[bytes, ...] = (), **values: Any
+) -> DirectoryUpdate:
     fields: dict[str, Any] = {"mode": 0o755, "mtime_ns": 5, "inode": 6, "digest": DIGEST, "changed": True}
-    return DirectoryUpdate(RelativePath(path), upserts=list(upserts), deletes=list(deletes), **{**fields, **values})
+    return DirectoryUpdate(
+        RelativePath(path), upserts=list(upserts), deletes=list(deletes), **{**fields, **values}
+    )
 
 
 def batch(
@@ -56,12 +62,17 @@ def batch(
         new = [NewSegment(SegmentId(seg_id), length) for seg_id, length in found.items()]
     else:
         new = [NewSegment(seg(name), length) for name, length in segments.items()]
-    return ScanBatch(folder_id, priority, copies, list(directories), new, [RelativePath(path) for path in removed])
+    return ScanBatch(
+        folder_id, priority, copies, list(directories), new, [RelativePath(path) for path in removed]
+    )
 
 
 def post(catalogue: Catalogue, leased: list[LeasedArticle], server: str = "main") -> int:
     return catalogue.queue.posted(
-        [PostedArticle(one.segment_row, one.copy, one.generation, server, None, 1_800_000_000.0) for one in leased]
+        [
+            PostedArticle(one.segment_row, one.copy, one.generation, server, None, 1_800_000_000.0)
+            for one in leased
+        ]
     ).result()
 
 

@@ -79,7 +79,9 @@ def test_readers_see_a_commit_as_soon_as_its_future_resolves(catalogue: Catalogu
         assert catalogue.folders.by_id(docs).state == f"state {number}"
 
 
-def test_any_number_of_threads_may_read_and_connections_are_closed_again(catalogue: Catalogue, docs: int) -> None:
+def test_any_number_of_threads_may_read_and_connections_are_closed_again(
+    catalogue: Catalogue, docs: int
+) -> None:
     barrier, wrong = threading.Barrier(20), []
 
     def read() -> None:

@@ -38,7 +38,9 @@ def test_a_missing_file_becomes_a_catalogue_of_the_newest_schema(tmp_path: Path)
     path = tmp_path / "catalogue.db"
     Catalogue.open(path).close()
     connection = sqlite3.connect(path)
-    assert connection.execute("SELECT max(version) FROM schema_version").fetchone() == (migrations.SCHEMA_VERSION,)
+    assert connection.execute("SELECT max(version) FROM schema_version").fetchone() == (
+        migrations.SCHEMA_VERSION,
+    )
     connection.close()
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -123,7 +125,9 @@ def test_a_newer_catalogue_is_refused_in_plain_words_and_not_touched(tmp_path: P
     connection.execute("PRAGMA journal_mode = delete")
     connection.close()
     before = hashlib.sha256(path.read_bytes()).digest()
-    with pytest.raises(NewerCatalogue, match=r"schema 99.*newer version of UsenetSync.*Nothing was changed") as refused:
+    with pytest.raises(
+        NewerCatalogue, match=r"schema 99.*newer version of UsenetSync.*Nothing was changed"
+    ) as refused:
         Catalogue.open(path)
     assert refused.value.verdict is Verdict.STOP
     assert hashlib.sha256(path.read_bytes()).digest() == before

@@ -74,7 +74,9 @@ def test_only_allowed_folders_and_kinds_are_leased(catalogue: Catalogue, docs: i
 
 
 @pytest.mark.parametrize("stop", ["paused", "held", "removed"])
-def test_nothing_of_a_paused_held_or_removed_folder_is_leased(catalogue: Catalogue, docs: int, stop: str) -> None:
+def test_nothing_of_a_paused_held_or_removed_folder_is_leased(
+    catalogue: Catalogue, docs: int, stop: str
+) -> None:
     fill(catalogue, docs, "ab")
     if stop == "paused":
         catalogue.folders.set_paused(docs, True).result()
@@ -99,7 +101,11 @@ def test_posted_articles_leave_the_queue_for_good(catalogue: Catalogue, docs: in
     assert post(catalogue, leased) == 0
     assert lease(catalogue) == []
     counts = catalogue.queue.counts(docs)
-    assert (counts.articles[ArticleState.POSTED], counts.bytes[ArticleState.POSTED], counts.pending) == (4, 40, 0)
+    assert (counts.articles[ArticleState.POSTED], counts.bytes[ArticleState.POSTED], counts.pending) == (
+        4,
+        40,
+        0,
+    )
     (first, *_) = catalogue.queue.page(state=ArticleState.POSTED).rows
     assert (first.server, first.posted_at, first.attempts) == ("main", 1_800_000_000, 1)
     assert_sound(catalogue)
@@ -133,7 +139,12 @@ def test_a_doubtful_article_comes_first_and_says_where_it_was_sent(catalogue: Ca
     fill(catalogue, docs, "c", Priority.CRITICAL)
     catalogue.queue.retry(first.segment_row, 0, 0, doubtful=True, count_attempt=False, server="main").result()
     again = lease(catalogue, 1)[0]
-    assert (again.segment_row, again.doubtful, again.attempts, again.server) == (first.segment_row, True, 1, "main")
+    assert (again.segment_row, again.doubtful, again.attempts, again.server) == (
+        first.segment_row,
+        True,
+        1,
+        "main",
+    )
 
 
 def test_what_is_given_back_is_as_it_was(catalogue: Catalogue, docs: int) -> None:
@@ -224,13 +235,21 @@ def test_cancelled_articles_are_not_posted_until_retried(catalogue: Catalogue, d
 
 
 def test_an_abandoned_segment_is_read_anew_by_the_next_scan(catalogue: Catalogue, docs: int) -> None:
-    both = [file(b"a", "a", 10, "pack", extents=[(0, seg("pack"), 0, 10)]), file(b"b", "b", 5, extents=[(0, seg("pack"), 10, 5)])]
+    both = [
+        file(b"a", "a", 10, "pack", extents=[(0, seg("pack"), 0, 10)]),
+        file(b"b", "b", 5, extents=[(0, seg("pack"), 10, 5)]),
+    ]
     catalogue.scan.store(
-        batch(docs, directory(b"one", *both), directory(b"two", file(b"c", "c")), segments={"pack": 15, "c": 10})
+        batch(
+            docs, directory(b"one", *both), directory(b"two", file(b"c", "c")), segments={"pack": 15, "c": 10}
+        )
     ).result()
     row = next(one.segment_row for one in lease(catalogue) if one.seg_id == seg("pack"))
     assert catalogue.queue.abandon(row).result() == 2
-    assert {row.path: row.digest is None for row in catalogue.scan.digests(docs)} == {b"one": True, b"two": False}
+    assert {row.path: row.digest is None for row in catalogue.scan.digests(docs)} == {
+        b"one": True,
+        b"two": False,
+    }
     assert [entry.hash for entry in catalogue.scan.entries(1)] == [None, None]
     assert catalogue.segments.sources(row) == []
     assert not catalogue.scan.has_segment(docs, seg("pack"))
@@ -329,3 +348,13 @@ def test_counts_follow_every_move_and_leave_removed_folders_out(catalogue: Catal
     assert catalogue.queue.counts().pending == 3
     totals = catalogue.folders.totals()
     assert (totals.folders, totals.files, totals.pending_articles) == (1, 4, 3)
+
+
+def test_a_copy_that_somebody_else_is_sending_is_left_to_them(catalogue: Catalogue, docs: int) -> None:
+    fill(catalogue, docs, "a", copies=3)
+    first, second = lease(catalogue, 2)
+    assert catalogue.queue.abandon(first.segment_row, first.copy).result() == 1
+    fill(catalogue, docs, "a")
+    assert {one.copy for one in lease(catalogue)} == {0, 2}
+    assert post(catalogue, [second]) == 1
+    assert_sound(catalogue)

@@ -15,7 +15,9 @@ def test_a_folder_keeps_its_uid_and_follows_its_root(catalogue: Catalogue, docs:
     assert (again.id, again.uid, again.root) == (docs, b"u" * 16, b"/mnt/d\xffcs")
 
 
-def test_a_removed_folder_is_gone_until_it_is_taken_back(catalogue: Catalogue, docs: int, clock: FakeClock) -> None:
+def test_a_removed_folder_is_gone_until_it_is_taken_back(
+    catalogue: Catalogue, docs: int, clock: FakeClock
+) -> None:
     catalogue.folders.remove(docs).result()
     with pytest.raises(NotFound, match="'docs'"):
         catalogue.folders.get("docs")
@@ -84,7 +86,9 @@ def test_jobs_are_listed_the_newest_first_and_old_ones_forgotten(catalogue: Cata
 def test_events_are_followed_by_id_and_bounded(catalogue: Catalogue, docs: int, clock: FakeClock) -> None:
     events = Events(catalogue._readers, catalogue.writer, clock, kept=10)
     for number in range(35):
-        events.add("info", "posted", f"event {number}", docs if number % 2 else None, size_bytes=number).result()
+        events.add(
+            "info", "posted", f"event {number}", docs if number % 2 else None, size_bytes=number
+        ).result()
     assert events.newest_id() == 35
     assert [row.id for row in events.since(0)] == list(range(21, 36))
     assert [row.id for row in events.since(33)] == [34, 35]

@@ -42,7 +42,16 @@ def tree(catalogue: Catalogue, folder_id: int) -> dict[bytes, bytes | None]:
 
 def test_what_is_stored_comes_back_as_it_was(catalogue: Catalogue, docs: int) -> None:
     stored = file(
-        b"f", "x", 10, mtime_ns=-5, ctime_ns=2**62, inode=2**63 - 1, mode=0o600, nlink=3, sparse=True, attributes=b"a\0"
+        b"f",
+        "x",
+        10,
+        mtime_ns=-5,
+        ctime_ns=2**62,
+        inode=2**63 - 1,
+        mode=0o600,
+        nlink=3,
+        sparse=True,
+        attributes=b"a\0",
     )
     link = EntryUpdate(b"l", EntryKind.SYMLINK, 4, 1, 2, 3, 0o777, target=b"../\xff")
     empty = EntryUpdate(b"e", EntryKind.FILE, 0, 1, 2, 3, 0o644, hash=b"")
@@ -50,7 +59,18 @@ def test_what_is_stored_comes_back_as_it_was(catalogue: Catalogue, docs: int) ->
     rows = catalogue.scan.entries(1)
     assert [row.name for row in rows] == [b"e", b"f", b"l"]
     for row, update in zip(rows, (empty, stored, link), strict=True):
-        for name in ("kind", "size", "mtime_ns", "ctime_ns", "inode", "mode", "nlink", "hash", "target", "sparse"):
+        for name in (
+            "kind",
+            "size",
+            "mtime_ns",
+            "ctime_ns",
+            "inode",
+            "mode",
+            "nlink",
+            "hash",
+            "target",
+            "sparse",
+        ):
             assert getattr(row, name) == getattr(update, name), name
         assert row.attributes == update.attributes
     assert isinstance(rows[0].kind, EntryKind)
@@ -59,7 +79,9 @@ def test_what_is_stored_comes_back_as_it_was(catalogue: Catalogue, docs: int) ->
 
 
 def test_names_that_are_not_utf8_and_names_with_newlines_are_kept(catalogue: Catalogue, docs: int) -> None:
-    names = sorted([b"\xff\xfe", b"new\nline", b"caf\xc3\xa9", b"cafe\xcc\x81", b"n" * 255, b" ", b"\x01", b"'; --"])
+    names = sorted(
+        [b"\xff\xfe", b"new\nline", b"caf\xc3\xa9", b"cafe\xcc\x81", b"n" * 255, b" ", b"\x01", b"'; --"]
+    )
     catalogue.scan.store(
         batch(docs, directory(b"d\xff", *(file(name, name.hex()) for name in names)), directory(b""))
     ).result()
@@ -67,11 +89,15 @@ def test_names_that_are_not_utf8_and_names_with_newlines_are_kept(catalogue: Cat
     assert row is not None
     assert [entry.name for entry in catalogue.scan.entries(row.id)] == names
     catalogue.scan.store(batch(docs, removed=(b"d\xff",))).result()
-    assert journal(catalogue, docs) == {b"": "folder", b"d\xff": "gone"} | {b"d\xff/" + n: "gone" for n in names}
+    assert journal(catalogue, docs) == {b"": "folder", b"d\xff": "gone"} | {
+        b"d\xff/" + n: "gone" for n in names
+    }
 
 
 def test_storing_a_batch_twice_changes_nothing_more(catalogue: Catalogue, docs: int) -> None:
-    given = batch(docs, directory(b"", file(b"a", "a"), file(b"b", "b", 20)), directory(b"sub", file(b"c", "c")))
+    given = batch(
+        docs, directory(b"", file(b"a", "a"), file(b"b", "b", 20)), directory(b"sub", file(b"c", "c"))
+    )
     assert catalogue.scan.store(given).result() == StoreResult(3, 0, 0, 3, 40)
     before = catalogue.folders.by_id(docs)
     again = catalogue.scan.store(given).result()
@@ -107,7 +133,9 @@ def test_changed_files_get_new_extents_and_counters_follow(catalogue: Catalogue,
     assert_sound(catalogue)
 
 
-def test_extents_none_keeps_the_stored_ones_and_publish_false_writes_no_change(catalogue: Catalogue, docs: int) -> None:
+def test_extents_none_keeps_the_stored_ones_and_publish_false_writes_no_change(
+    catalogue: Catalogue, docs: int
+) -> None:
     catalogue.scan.store(batch(docs, directory(b"", file(b"a", "one")))).result()
     catalogue.writer.run(lambda database: database.run("DELETE FROM change"))
     touched = file(b"a", "one", ctime_ns=9_999, extents=None, publish=False)
@@ -138,7 +166,9 @@ def test_a_directory_may_come_in_several_batches_and_is_finished_by_its_digest(
         assert [row.digest for row in catalogue.scan.digests(docs)] == [digest]
     assert len(catalogue.scan.entries(1)) == 3
     two = ScanBatch(
-        docs, directories=[directory(b"x", file(b"a")), directory(b"x", file(b"b"))], segments=batch(docs, directory(b"", file(b"a"))).segments
+        docs,
+        directories=[directory(b"x", file(b"a")), directory(b"x", file(b"b"))],
+        segments=batch(docs, directory(b"", file(b"a"))).segments,
     )
     catalogue.scan.store(two).result()
     row = catalogue.scan.directory(docs, RelativePath(b"x"))
@@ -147,19 +177,31 @@ def test_a_directory_may_come_in_several_batches_and_is_finished_by_its_digest(
     assert_sound(catalogue)
 
 
-def test_removing_a_directory_takes_everything_below_and_nothing_beside_it(catalogue: Catalogue, docs: int) -> None:
+def test_removing_a_directory_takes_everything_below_and_nothing_beside_it(
+    catalogue: Catalogue, docs: int
+) -> None:
     paths = [b"", b"d", b"d/e", b"d/e/f", b"d-e", b"d.x", b"d0", b"dd"]
-    catalogue.scan.store(batch(docs, *(directory(path, file(b"file", path.hex() or "root")) for path in paths))).result()
+    catalogue.scan.store(
+        batch(docs, *(directory(path, file(b"file", path.hex() or "root")) for path in paths))
+    ).result()
     result = catalogue.scan.store(batch(docs, removed=(b"d",))).result()
     assert result.files_removed == 3
-    assert {path for path, hash_ in tree(catalogue, docs).items() if hash_ is None} == {b"", b"d-e", b"d.x", b"d0", b"dd"}
+    assert {path for path, hash_ in tree(catalogue, docs).items() if hash_ is None} == {
+        b"",
+        b"d-e",
+        b"d.x",
+        b"d0",
+        b"dd",
+    }
     gone = {path for path, what in journal(catalogue, docs).items() if what == "gone"}
     assert gone == {b"d", b"d/e", b"d/e/f", b"d/file", b"d/e/file", b"d/e/f/file"}
     assert_sound(catalogue)
 
 
 def test_removing_the_root_empties_the_folder(catalogue: Catalogue, docs: int) -> None:
-    catalogue.scan.store(batch(docs, directory(b"", file(b"a", "a")), directory(b"\xff" * 9, file(b"b", "b")))).result()
+    catalogue.scan.store(
+        batch(docs, directory(b"", file(b"a", "a")), directory(b"\xff" * 9, file(b"b", "b")))
+    ).result()
     catalogue.scan.store(batch(docs, removed=(b"",))).result()
     row = catalogue.folders.by_id(docs)
     assert (row.files, row.directories, row.bytes) == (0, 0, 0)
@@ -201,8 +243,23 @@ def test_a_directory_that_becomes_a_file_is_journalled_as_one(
     assert_sound(catalogue)
 
 
-def test_subdirectories_are_the_direct_ones_whatever_sorts_between_them(catalogue: Catalogue, docs: int) -> None:
-    paths = [b"", b"x", b"x-1", b"x-1/deep", b"x.y", b"x/y", b"x/y/z", b"x/y-2", b"x0", b"x0/a", b"\xff", b"orphan/child"]
+def test_subdirectories_are_the_direct_ones_whatever_sorts_between_them(
+    catalogue: Catalogue, docs: int
+) -> None:
+    paths = [
+        b"",
+        b"x",
+        b"x-1",
+        b"x-1/deep",
+        b"x.y",
+        b"x/y",
+        b"x/y/z",
+        b"x/y-2",
+        b"x0",
+        b"x0/a",
+        b"\xff",
+        b"orphan/child",
+    ]
     catalogue.scan.store(batch(docs, *(directory(path) for path in paths))).result()
     assert catalogue.scan.subdirectories(docs, ROOT) == [b"x", b"x-1", b"x.y", b"x0", b"\xff"]
     assert catalogue.scan.subdirectories(docs, RelativePath(b"x")) == [b"x/y", b"x/y-2"]

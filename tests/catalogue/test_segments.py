@@ -8,8 +8,9 @@ from usenetsyncd.errors import CatalogueError, NotFound
 from usenetsyncd.model import ArticleKind
 
 
-
-def test_sources_cover_the_segment_and_carry_what_identifies_the_file(catalogue: Catalogue, docs: int) -> None:
+def test_sources_cover_the_segment_and_carry_what_identifies_the_file(
+    catalogue: Catalogue, docs: int
+) -> None:
     one = file(b"a\xff", "a", 10, extents=[(0, seg("pack"), 0, 10)], mtime_ns=7, ctime_ns=8, inode=9)
     tail = file(b"tail", "t", 768_005, extents=[(0, seg("slice"), 0, 768_000), (768_000, seg("pack"), 10, 5)])
     segments = {"pack": 15, "slice": 768_000}
@@ -32,11 +33,17 @@ def test_a_thousand_copies_of_one_piece_do_not_hide_the_others(catalogue: Catalo
 
 
 def test_a_blob_is_kept_and_queued_once(catalogue: Catalogue, docs: int) -> None:
-    rows = [catalogue.segments.add_blob(docs, ArticleKind.ENVELOPE, b"e" * 16, b"env", 1, 2).result() for _ in range(2)]
+    rows = [
+        catalogue.segments.add_blob(docs, ArticleKind.ENVELOPE, b"e" * 16, b"env", 1, 2).result()
+        for _ in range(2)
+    ]
     assert rows[0] == rows[1]
     assert catalogue.segments.blob(rows[0]) == b"env"
     assert catalogue.segments.get(rows[0]).kind is ArticleKind.ENVELOPE
-    assert [(one.seg_id, one.copy) for one in catalogue.queue.lease(9).result()] == [(b"e" * 16, 0), (b"e" * 16, 1)]
+    assert [(one.seg_id, one.copy) for one in catalogue.queue.lease(9).result()] == [
+        (b"e" * 16, 0),
+        (b"e" * 16, 1),
+    ]
     assert_sound(catalogue)
 
 

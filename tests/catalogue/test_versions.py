@@ -14,7 +14,9 @@ from usenetsyncd.model import ArticleKind, Entry, EntryKind, Extent, Owner, Page
 ROOT = PageRef(SegmentId(b"I" * 16), 0, 5)
 
 
-def changed(catalogue: Catalogue, folder: int, only_ready: bool = True, version: int | None = None) -> list[bytes]:
+def changed(
+    catalogue: Catalogue, folder: int, only_ready: bool = True, version: int | None = None
+) -> list[bytes]:
     return [bytes(path) for path, _ in catalogue.versions.changes(folder, only_ready, version)]
 
 
@@ -94,7 +96,9 @@ def test_packed_attributes_are_unpacked_by_whoever_packed_them(catalogue: Catalo
     assert found.xattrs == ((b"user.x", b"1:2"),)
 
 
-def test_a_change_is_ready_when_the_first_copy_of_all_it_uses_is_posted(catalogue: Catalogue, docs: int) -> None:
+def test_a_change_is_ready_when_the_first_copy_of_all_it_uses_is_posted(
+    catalogue: Catalogue, docs: int
+) -> None:
     two = file(b"two", "two", 20, extents=[(0, seg("a"), 0, 10), (10, seg("b"), 0, 10)])
     given = batch(docs, directory(b"", file(b"a", "a"), two), segments={"a": 10, "b": 10}, copies=2)
     catalogue.scan.store(given).result()
@@ -156,10 +160,14 @@ def test_a_head_whose_pages_are_all_posted_already_goes_at_once(catalogue: Catal
 def test_a_path_that_changes_again_before_the_head_is_posted_survives_in_the_journal(
     catalogue: Catalogue, docs: int
 ) -> None:
-    catalogue.scan.store(batch(docs, directory(b"", file(b"a", "a"), file(b"b", "b"), file(b"c", "c")))).result()
+    catalogue.scan.store(
+        batch(docs, directory(b"", file(b"a", "a"), file(b"b", "b"), file(b"c", "c")))
+    ).result()
     post_all(catalogue)
     begun = catalogue.versions.begin(docs)
-    catalogue.scan.store(batch(docs, directory(b"", file(b"a", "a2"), deletes=(b"b",), changed=False))).result()
+    catalogue.scan.store(
+        batch(docs, directory(b"", file(b"a", "a2"), deletes=(b"b",), changed=False))
+    ).result()
     catalogue.scan.store(batch(docs, directory(b"", file(b"new", "new"), changed=False))).result()
     assert changed(catalogue, docs, version=begun.version) == [b"", b"c"]
     complete(catalogue, begun)
@@ -282,3 +290,15 @@ def test_versions_carry_the_epoch_of_their_folder(catalogue: Catalogue, docs: in
     complete(catalogue, begun)
     assert begun.epoch == 4
     assert {one.epoch for one in catalogue.queue.lease(9).result()} == {4}
+
+
+def test_pages_in_flight_when_a_version_is_given_up_are_not_leased_twice(
+    catalogue: Catalogue, docs: int
+) -> None:
+    for round_ in range(2):
+        begun = catalogue.versions.begin(docs)
+        catalogue.versions.add_segment(docs, begun.version, seg("page"), b"pages").result()
+        leased = catalogue.queue.lease(9).result()
+        assert len(leased) == 1 - round_
+        assert catalogue.versions.abandon(docs, begun.version).result()
+    assert_sound(catalogue)

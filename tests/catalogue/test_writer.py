@@ -20,7 +20,9 @@ from usenetsyncd.errors import Cancelled, CatalogueDamaged, CatalogueError, Disk
 
 
 def put(key: str, value: str = "v") -> Any:
-    return lambda connection: connection.run("INSERT INTO meta (key, value) VALUES (?, ?)", (key, value)).rowcount
+    return lambda connection: (
+        connection.run("INSERT INTO meta (key, value) VALUES (?, ?)", (key, value)).rowcount
+    )
 
 
 def keys(catalogue: Catalogue) -> set[str]:

@@ -1,5 +1,6 @@
 """What a scan stores, and what it finds stored."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ class EntryUpdate:
     target: bytes | None = None
     sparse: bool = False
     attributes: bytes | None = None
-    extents: list[ExtentTuple] | tuple[ExtentTuple, ...] | None = ()
+    extents: Sequence[ExtentTuple] | None = ()
     publish: bool = True
 
 

@@ -101,9 +101,8 @@ def backup(path: Path, to: Path) -> None:
         _sync(to.parent)
     except (pw.PeeweeException, sqlite3.Error, OSError) as error:
         partial.unlink(missing_ok=True)
-        raise translate(error) or CatalogueError(
-            f"the catalogue cannot be backed up to {to}: {error}"
-        ) from error
+        failed = f"the catalogue cannot be backed up to {to}"
+        raise translate(error, failed) or CatalogueError(f"{failed}: {error}") from error
 
 
 def _sync(path: Path) -> None:

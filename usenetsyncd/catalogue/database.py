@@ -32,7 +32,7 @@ WRITER_CACHE_KIB = 32_768
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
-def translate(error: BaseException) -> UsenetSyncError | None:
+def translate(error: BaseException, failed: str = "the catalogue cannot be used") -> UsenetSyncError | None:
     """The error that a database error means to the rest of the program; None for anything else."""
     if isinstance(error, UsenetSyncError):
         return error
@@ -45,7 +45,7 @@ def translate(error: BaseException) -> UsenetSyncError | None:
         return DiskFull("the disk of the catalogue is full; free some space, work goes on by itself")
     if primary in _DAMAGED:
         return CatalogueDamaged(f"the catalogue is damaged ({original}); restore a catalogue backup")
-    return CatalogueError(f"the catalogue cannot be used: {original}")
+    return CatalogueError(f"{failed}: {original}")
 
 
 def open_writable(path: Path) -> Connection:
@@ -102,7 +102,8 @@ def prepare(path: Path) -> None:
         finally:
             database.close()
     except (pw.PeeweeException, sqlite3.Error, OSError) as error:
-        raise translate(error) or CatalogueError(f"the catalogue {path} cannot be opened: {error}") from error
+        failed = f"the catalogue {path} cannot be opened"
+        raise translate(error, failed) or CatalogueError(f"{failed}: {error}") from error
 
 
 def _inspect(path: Path) -> None:

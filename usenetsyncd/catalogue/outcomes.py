@@ -1,6 +1,6 @@
 """What became of articles: intents that move them from state to state and keep the tallies true."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 from usenetsyncd.catalogue.connection import Connection
@@ -178,8 +178,12 @@ def return_leases(database: Connection) -> int:
     return count
 
 
-def abandon(database: Connection, segment_row: int) -> int:
-    """Give a segment up; unless a copy is posted, files that use it forget their content."""
+def abandon(database: Connection, segment_row: int, leased_copies: Container[int]) -> int:
+    """Give a segment up; unless a copy is posted, files that use it forget their content.
+
+    leased_copies: those of the leased articles that are given up too. The others are in the hands of somebody
+    else, who will tell how they ended; given up now, they could be leased a second time meanwhile.
+    """
     articles = database.run(
         "SELECT a.copy, a.state, a.folder_id, s.length FROM article a JOIN segment s ON s.id = a.segment_id "
         "WHERE a.segment_id = ?",
@@ -187,7 +191,7 @@ def abandon(database: Connection, segment_row: int) -> int:
     ).fetchall()
     tallies = Tallies()
     for copy, state, folder_id, length in articles:
-        if state not in (_POSTED, ArticleState.ABANDONED):
+        if state not in (_POSTED, ArticleState.ABANDONED) and (state not in _LEASED or copy in leased_copies):
             _set_state(database, segment_row, copy, ArticleState.ABANDONED)
             _forget_failure(database, segment_row, copy)
             tallies.move(folder_id, state, ArticleState.ABANDONED, length)

@@ -102,12 +102,16 @@ class Queue:
         """At the start: whatever was leased when the last process ended is doubtful. Waits for the commit."""
         return self._writer.run(outcomes.return_leases)
 
-    def abandon(self, segment_row: int) -> "Future[int]":
+    def abandon(self, segment_row: int, copy: int | None = None) -> "Future[int]":
         """The source changed: never post it. The next scan reads its files again; their changes wait for that.
 
+        copy: the one that the caller has leased; copies that others have leased are left to them. Without it, every
+        copy is given up, leased or not.
         Where a copy is posted already, the content is safe and the files keep it. Returns how many files forget it.
         """
-        return self._writer.submit(lambda database: outcomes.abandon(database, segment_row))
+        return self._writer.submit(
+            lambda database: outcomes.abandon(database, segment_row, range(256) if copy is None else (copy,))
+        )
 
     def retry_failed(self, folder_id: int | None = None, keys: Keys | None = None) -> "Future[int]":
         """Failed articles of a folder, of all, or just these, back into the queue with fresh attempts."""

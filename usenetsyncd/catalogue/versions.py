@@ -306,7 +306,7 @@ def _abandon(database: Connection, folder_id: int, version: int) -> bool:
             "SELECT 1 FROM article WHERE segment_id = ? AND (attempts > 0 OR state = 0)", (head,)
         ).fetchone():
             return False
-        outcomes.abandon(database, head)
+        outcomes.abandon(database, head, ())
         # The number, and so the head's name, is used again for other content.
         _forget_head(database, folder_id, head)
     segments = run(
@@ -315,7 +315,7 @@ def _abandon(database: Connection, folder_id: int, version: int) -> bool:
         (folder_id, version),
     ).fetchall()
     for (segment,) in segments:
-        outcomes.abandon(database, segment)
+        outcomes.abandon(database, segment, ())
     run("DELETE FROM version_segment WHERE folder_id = ? AND version = ?", (folder_id, version))
     run("UPDATE change SET version = NULL WHERE folder_id = ? AND version = ?", (folder_id, version))
     run("DELETE FROM version WHERE folder_id = ? AND version = ?", (folder_id, version))
