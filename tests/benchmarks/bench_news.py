@@ -84,7 +84,9 @@ def fetch_all(news: NewsService, ids: list[MessageId]) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("sink", type=Path)
     parser.add_argument("--articles", type=int, default=2000)
     parser.add_argument("--connections", type=int, default=8)
@@ -98,7 +100,11 @@ def main() -> int:
             with sink(binary) as port:
                 news = service(port, threads)
                 news.post(large)
-                measured(f"post 800 KB, {threads} connections", lambda n=news, t=threads: post_all(n, [large] * many, t), many)  # type: ignore[misc]
+                measured(
+                    f"post 800 KB, {threads} connections",
+                    lambda n=news, t=threads: post_all(n, [large] * many, t),
+                    many,
+                )  # type: ignore[misc]
                 news.close(5)
         with sink(binary) as port:
             news = service(port, 1)
@@ -112,7 +118,11 @@ def main() -> int:
                 post_all(news, kept, width)
                 ids = [article.name.message_id for article in kept]
                 fetch_all(news, ids[:width])
-                measured(f"fetch 800 KB, {delay_ms} ms, {width} connections", lambda n=news, i=ids: fetch_all(n, i), 200)  # type: ignore[misc]
+                measured(
+                    f"fetch 800 KB, {delay_ms} ms, {width} connections",
+                    lambda n=news, i=ids: fetch_all(n, i),
+                    200,
+                )  # type: ignore[misc]
                 news.close(5)
         with sink(binary, "-k", "-d", "50") as port:
             news = service(port, 2)

@@ -119,10 +119,10 @@ class Peer:
 class ScriptedServer:
     """Runs a script for every connection; ``failures`` holds what the scripts found wrong."""
 
-    def __init__(self, script: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
+    def __init__(self, script: Script, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self._script = script
         self._tls = tls
-        self._listener = socket.create_server((host, 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self.lock = threading.Lock()
         self.connections = 0

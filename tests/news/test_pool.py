@@ -18,7 +18,9 @@ from usenetsyncd.news.replies import ReplyTable, Step
 
 
 @contextmanager
-def pool_of(server: ScriptedServer, limit: int, clock: Clock = SYSTEM_CLOCK, **account: object) -> Iterator[Pool]:
+def pool_of(
+    server: ScriptedServer, limit: int, clock: Clock = SYSTEM_CLOCK, **account: object
+) -> Iterator[Pool]:
     dialer = Dialer(server.account(**account), ReplyTable(), clock)
     pool = Pool(limit, dialer.open, dialer.interrupt, clock)
     try:

@@ -4,6 +4,7 @@ Every change of state happens under one lock; dialling, QUIT and closing happen 
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -49,7 +50,9 @@ class Pool:
         self._dial = dial
         self._interrupt = interrupt
         self._clock = clock
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)  # for those who wait for the end
+        self._queue: deque[threading.Condition] = deque()  # those who wait for a connection, in turn
         self._idle: list[tuple[Connection, float, float]] = []  # connection, idle since, heard from
         self._lent: set[Connection] = set()
         self._changing = 0  # being opened, closed or kept alive: they count
@@ -61,7 +64,6 @@ class Pool:
         self._held_until = 0.0
         self._hold: NewsError | None = None
         self._closed = False
-        self._waiting = 0
 
     # -- lending ----------------------------------------------------------------------------------
 
@@ -72,46 +74,66 @@ class Pool:
         connection is left, Cancelled once stopped() or after close().
         """
         while True:
-            with self._changed:
+            with self._lock:
                 found = self._wait_for_place(stopped)
             if found is None:
                 return self._open()
             connection, since, heard_at = found
-            if self._is_usable(connection, since, heard_at):
+            is_young = self._is_young(connection, since)
+            if is_young and self._is_alive(connection, heard_at):
                 return connection
-            self.discard(connection, politely=True)
+            self.discard(connection, politely=not is_young)
 
     def _wait_for_place(self, stopped: Callable[[], bool]) -> tuple[Connection, float, float] | None:
-        """Under the lock: an idle connection, or None for the right to open one."""
-        while True:
-            if self._closed:
-                raise Cancelled("the news service is closing")
-            if stopped():
-                raise Cancelled("stopped while waiting for a connection")
-            if self._idle:
-                found = self._idle.pop()
-                self._lent.add(found[0])
-                return found
-            now = self._clock.monotonic()
-            held_s = self._held_until - now
-            if held_s <= 0:
-                self._grow(now)
-                if self._count() < self._allowed and (self._proven or not self._dialling):
-                    self._dialling += 1
-                    self._changing += 1
-                    return None
-            elif not self._lent and not self._changing and self._hold is not None:
-                error = NoServer(str(self._hold))
-                error.retry_after_s = held_s
-                raise error
-            self._waiting += 1
-            self._changed.wait(_NAP_S)
-            self._waiting -= 1
+        """Under the lock: an idle connection, or None for the right to open one. First come, first served, so that a
+        long reading job cannot keep a post waiting."""
+        turn = threading.Condition(self._lock)
+        self._queue.append(turn)
+        try:
+            while True:
+                self._check_open(stopped)
+                if self._queue[0] is turn:
+                    if self._idle:
+                        found = self._idle.pop()
+                        self._lent.add(found[0])
+                        return found
+                    if self._may_dial():
+                        self._dialling += 1
+                        self._changing += 1
+                        return None
+                turn.wait(_NAP_S)
+        finally:
+            self._queue.remove(turn)
+            self._wake()
+
+    def _check_open(self, stopped: Callable[[], bool]) -> None:
+        if self._closed:
+            raise Cancelled("the news service is closing")
+        if stopped():
+            raise Cancelled("stopped while waiting for a connection")
+        held_s = self._held_until - self._clock.monotonic()
+        if held_s > 0 and not self._count() and self._hold is not None:
+            error = NoServer(str(self._hold))
+            error.retry_after_s = held_s
+            raise error
+
+    def _may_dial(self) -> bool:
+        now = self._clock.monotonic()
+        if self._held_until > now:
+            return False
+        self._grow(now)
+        return self._count() < self._allowed and (self._proven or not self._dialling)
+
+    def _wake(self, everybody: bool = False) -> None:
+        """Under the lock, something changed: whose turn it is looks again."""
+        for turn in self._queue if everybody else list(self._queue)[:1]:
+            turn.notify()
+        self._changed.notify_all()
 
     @property
     def is_contended(self) -> bool:
         """Whether somebody waits for a connection: who has had one for long should give it back."""
-        return self._waiting > 0
+        return bool(self._queue)
 
     def _count(self) -> int:
         return len(self._idle) + len(self._lent) + self._changing
@@ -121,22 +143,24 @@ class Pool:
         try:
             connection = self._dial()
         finally:
-            with self._changed:
+            with self._lock:
                 self._dialling -= 1
                 self._changing -= 1
                 self._proven = connection is not None
                 if connection is not None:
                     self._lent.add(connection)
-                    self._hold, self._held_until = None, 0.0
-                self._changed.notify_all()
+                self._wake()
         return connection
 
-    def _is_usable(self, connection: Connection, since: float, heard_at: float) -> bool:
+    def _is_young(self, connection: Connection, since: float) -> bool:
         now = self._clock.monotonic()
-        if now - connection.opened_at > LIFE_S or now - since > IDLE_S or not connection.is_in_step:
+        return now - connection.opened_at <= LIFE_S and now - since <= IDLE_S
+
+    def _is_alive(self, connection: Connection, heard_at: float) -> bool:
+        if not connection.is_in_step:
             return False
         # Silent for long: a firewall may have forgotten it, and then a POST would wait for the whole time-out.
-        return now - heard_at <= KEEP_ALIVE_S or self._answers(connection)
+        return self._clock.monotonic() - heard_at <= KEEP_ALIVE_S or self._answers(connection)
 
     def _answers(self, connection: Connection) -> bool:
         try:
@@ -149,17 +173,20 @@ class Pool:
         """Return a lent connection; it is kept only if it is in step, young enough and within the limit."""
         now = self._clock.monotonic()
         sound = connection.is_in_step and now - connection.opened_at <= LIFE_S
-        with self._changed:
-            if sound and not self._closed and self._count() <= self._allowed:
-                self._lent.discard(connection)
+        with self._lock:
+            kept = sound and not self._closed and len(self._lent) + len(self._idle) <= self._allowed
+            self._lent.discard(connection)
+            if kept:
                 self._idle.append((connection, now, now))
-                self._changed.notify()
-                return
-        self.discard(connection, politely=sound)
+                self._wake()
+            else:
+                self._changing += 1
+        if not kept:
+            self._end([connection], politely=sound)
 
     def discard(self, connection: Connection, politely: bool = False) -> None:
         """Close a lent connection, on any doubt; it counts until it is closed."""
-        with self._changed:
+        with self._lock:
             self._lent.discard(connection)
             self._changing += 1
         self._end([connection], politely)
@@ -174,34 +201,34 @@ class Pool:
                 else:
                     connection.close()
         finally:
-            with self._changed:
+            with self._lock:
                 self._changing -= len(connections)
-                self._changed.notify_all()
+                self._wake()
 
     # -- what the server makes of us ----------------------------------------------------------------
 
     def shrink(self, to_one: bool) -> None:
         """The server says that there are too many: allow what is running (or one), and one more after 30 s to 10 min."""
-        with self._changed:
+        with self._lock:
             running = 1 if to_one else len(self._lent) + len(self._idle)
             self._allowed = max(1, min(running, self._limit))
             self._grow_at = self._clock.monotonic() + self._grow_after_s
             self._grow_after_s = min(self._grow_after_s * 2, _GROW_MAX_S)
-            surplus = max(0, self._count() - self._allowed)
+            surplus = max(0, len(self._lent) + len(self._idle) - self._allowed)
             ended = [self._idle.pop(0)[0] for _ in range(min(surplus, len(self._idle)))]
             self._changing += len(ended)
         self._end(ended, politely=True)
 
     def hold(self, for_s: float, error: NewsError) -> None:
         """Open nothing new for that long; what is open goes on being used."""
-        with self._changed:
+        with self._lock:
             self._held_until = max(self._held_until, self._clock.monotonic() + for_s)
             self._hold = error
-            self._changed.notify_all()
+            self._wake(everybody=True)
 
     def reserve(self, wanted: int) -> int:
         """Set up to that many places aside, closing idle connections for them; returns how many. See ``unreserve``."""
-        with self._changed:
+        with self._lock:
             spare = max(0, min(wanted, self._allowed - self._count()))
             ended = [self._idle.pop(0)[0] for _ in range(min(wanted - spare, len(self._idle)))]
             # Counted twice while they close, so that nobody slips into the place they leave.
@@ -211,15 +238,15 @@ class Pool:
 
     def unreserve(self, count: int) -> None:
         """Give the places back."""
-        with self._changed:
+        with self._lock:
             self._changing -= count
-            self._changed.notify_all()
+            self._wake()
 
     def release(self) -> None:
         """End a hold early."""
-        with self._changed:
+        with self._lock:
             self._held_until, self._hold = 0.0, None
-            self._changed.notify_all()
+            self._wake()
 
     def busy_share(self) -> float:
         """Share of the allowed connections that is lent, 0..1 and above while the pool shrinks."""
@@ -237,7 +264,7 @@ class Pool:
     def tick(self) -> None:
         """Close what has been idle or open for too long, and keep the others alive. Call it twice a minute or so."""
         now = self._clock.monotonic()
-        with self._changed:
+        with self._lock:
             stale = [i for i in self._idle if now - i[1] > IDLE_S or now - i[0].opened_at > LIFE_S]
             quiet = [i for i in self._idle if i not in stale and now - i[2] >= KEEP_ALIVE_S]
             self._idle = [i for i in self._idle if i not in stale and i not in quiet]
@@ -250,19 +277,21 @@ class Pool:
                 self._end([connection], politely=False)
 
     def _return_kept(self, connection: Connection, since: float) -> None:
-        with self._changed:
+        with self._lock:
             if not self._closed:
                 self._changing -= 1
                 # At the bottom: the least used go first, and keep-alive does not count as use.
                 self._idle.insert(0, (connection, since, self._clock.monotonic()))
-                self._changed.notify()
+                self._wake()
                 return
         self._end([connection], politely=True)
 
     def state(self) -> PoolState:
         """How things stand."""
-        with self._changed:
+        with self._lock:
             held = self._held_until > self._clock.monotonic()
+            telling = held or self._allowed < self._limit
+            reason = str(self._hold) if telling and self._hold is not None else ""
             return PoolState(
                 len(self._lent),
                 len(self._idle),
@@ -270,17 +299,18 @@ class Pool:
                 self._allowed,
                 self._limit,
                 self._held_until if held else 0.0,
-                str(self._hold) if held and self._hold is not None else "",
+                reason,
             )
 
     def retire(self) -> None:
         """Lend no more, say QUIT to the idle ones; lent ones are closed as they come back."""
-        with self._changed:
+        with self._lock:
             self._closed = True
+            self._wake(everybody=True)
             ended = [connection for connection, _, _ in self._idle]
             self._idle.clear()
             self._changing += len(ended)
-            self._changed.notify_all()
+            self._wake()
         self._end(ended, politely=True)
 
     def close(self, deadline_s: float) -> None:
