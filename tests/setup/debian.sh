@@ -1,14 +1,15 @@
 # debian.sh - sourced by prepare.sh: Debian packages, installed only where that is allowed.
 
-# Run as root: directly, or through sudo if it asks for no password.
+# Run as root: directly, or through sudo if it asks for no password. NO_APT=1 forbids both.
 as_root() {
+  [ -z "${NO_APT:-}" ] || return 1
   if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo -n "$@"; else return 1; fi
 }
 
 # debian_install PACKAGE...: true if they are there afterwards. Never asks, never fails the set-up.
 debian_install() {
   command -v apt-get >/dev/null || return 1
-  as_root true || { say "not root and no sudo, so not installed: $*"; return 1; }
+  as_root true || { say "not root without a password, or NO_APT is set; not installed: $*"; return 1; }
   say "installing Debian packages: $*"
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update </dev/null >/dev/null 2>&1 || true
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" </dev/null >/dev/null 2>&1 ||
