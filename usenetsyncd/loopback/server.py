@@ -1,6 +1,5 @@
 """The embedded news server: a listener, and one thread for each connection."""
 
-import contextlib
 import ipaddress
 import selectors
 import socket
@@ -126,8 +125,11 @@ class LoopbackServer:
             counters=self.counters,
         )
         woken, self._waker = socket.socketpair()
+        selector = selectors.DefaultSelector()
+        selector.register(listener, selectors.EVENT_READ)
+        selector.register(woken, selectors.EVENT_READ)
         self._acceptor = threading.Thread(
-            target=self._accept, args=(self._site, listener, woken), name="nntp-listener"
+            target=self._accept, args=(self._site, listener, woken, selector), name="nntp-listener"
         )
         self._acceptor.start()
 
@@ -168,15 +170,22 @@ class LoopbackServer:
         with self._lock:
             return dict(self._sessions)
 
-    def _accept(self, site: Site, listener: socket.socket, woken: socket.socket) -> None:
-        with selectors.DefaultSelector() as selector, listener, woken:
-            selector.register(listener, selectors.EVENT_READ)
-            selector.register(woken, selectors.EVENT_READ)
+    def _accept(
+        self, site: Site, listener: socket.socket, woken: socket.socket, selector: selectors.BaseSelector
+    ) -> None:
+        with selector, listener, woken:
             while not site.stopping.is_set():
                 selector.select()
-                with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+                try:
                     accepted, _ = listener.accept()
-                    self._serve(site, accepted)
+                except (BlockingIOError, ConnectionAbortedError):
+                    continue
+                except OSError as error:
+                    # No descriptor left, most likely: connections that end will bring some back.
+                    log.warning("connection_not_accepted", reason=str(error))
+                    site.stopping.wait(0.1)
+                    continue
+                self._serve(site, accepted)
 
     def _serve(self, site: Site, accepted: socket.socket) -> None:
         channel = Channel(accepted, site.stopping, self._idle_timeout_s)
