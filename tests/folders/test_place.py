@@ -10,6 +10,7 @@ import pytest
 
 from tests.folders.zoo import as_nobody, deep_path, make_zoo, public_directory
 from usenetsyncd.errors import DiskFull, LimitExceeded, RootMissing, TargetExists, TargetUnwritable
+from usenetsyncd.folders.attributes import Attributes
 from usenetsyncd.folders.place import Sameness, Target
 from usenetsyncd.folders.read import open_file, read_target
 from usenetsyncd.folders.root import FolderRoot
@@ -266,6 +267,23 @@ def test_what_stands_there_is_compared_by_kind_size_and_time(tmp_path: Path) -> 
         assert target.compare(file.path, file) is Sameness.DIFFERENT
         os.utime(tmp_path / "file", ns=(0, OLD_NS // 10**9 * 10**9))  # a filesystem of whole seconds
         assert target.compare(file.path, file) is Sameness.SAME
+
+
+def test_a_file_that_is_there_already_gets_its_mode_and_attributes(tmp_path: Path) -> None:
+    (tmp_path / "outside").write_bytes(b"x")
+    (tmp_path / "outside").chmod(0o600)
+    with Target(tmp_path / "target") as target:
+        put(target, FILE, b"x", mode=0o644)
+        target.set_mode(FILE, 0o4711)
+        assert target.set_attributes(FILE, Attributes(None, ((b"user.a", b"b"),))) == []
+        target.make_symlink(RelativePath(b"link"), b"../outside", 0, overwrite=False)
+        target.set_mode(RelativePath(b"link"), 0o777)
+        with pytest.raises(TargetUnwritable):
+            target.set_mode(RelativePath(b"gone"), 0o777)
+    placed = tmp_path / "target" / "folder" / "file"
+    assert placed.stat().st_mode & 0o7777 == 0o711
+    assert os.getxattr(placed, "user.a") == b"b"
+    assert (tmp_path / "outside").stat().st_mode & 0o7777 == 0o600
 
 
 def test_the_zoo_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.folders.zoo import as_nobody, deep_path, make_zoo, public_directory, short_socket
 from usenetsyncd.errors import FileChanged, FileUnreadable
+from usenetsyncd.folders import root as root_module
 from usenetsyncd.folders.read import open_file, read_range, read_small, read_target
 from usenetsyncd.folders.root import FolderRoot
 from usenetsyncd.folders.scan import scan_directory, walk
@@ -219,11 +220,18 @@ def test_what_is_no_regular_file_any_more_is_not_read_and_does_not_hang(tmp_path
                 read_small(root.fd, name, key(tmp_path / os.fsdecode(name)))
 
 
-def test_a_path_may_not_climb_out_of_the_root(tmp_path: Path) -> None:
+@pytest.mark.parametrize("one_call", [True, False])
+def test_a_path_may_not_climb_out_of_the_root(
+    tmp_path: Path, one_call: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not one_call:  # a kernel before 5.6
+        monkeypatch.setattr(root_module._ONE_CALL, "present", False)
     (tmp_path / "secret").write_bytes(b"x")
     (tmp_path / "root" / "a").mkdir(parents=True)
-    with FolderRoot(tmp_path / "root") as root, pytest.raises((FileChanged, FileUnreadable)):
+    with FolderRoot(tmp_path / "root") as root, pytest.raises(FileUnreadable):
         open_file(root, RelativePath(b"a/../../secret"))
+    with FolderRoot(tmp_path / "root") as root:
+        assert scan_directory(root, RelativePath(b"..")).problem is not None  # type: ignore[union-attr]
 
 
 def test_a_file_we_may_not_read_is_unreadable() -> None:
@@ -244,14 +252,18 @@ def test_a_file_we_may_not_read_is_unreadable() -> None:
 
 def test_a_file_of_another_owner_is_read_although_its_access_time_moves() -> None:
     with public_directory() as path:
-        (path / "file").write_bytes(b"content")
-        (path / "file").chmod(0o644)
-        listed = key(path / "file")
+        (path / "folder").mkdir()
+        (path / "folder" / "file").write_bytes(b"content")
+        (path / "folder").chmod(0o755)
+        (path / "folder" / "file").chmod(0o644)
+        listed = key(path / "folder" / "file")
 
         def look() -> None:
             with FolderRoot(path) as root:
-                assert whole(root, FILE, listed) == b"content"
-                assert read_small(root.fd, b"file", listed) == b"content"
+                assert whole(root, b"folder/file", listed) == b"content"
+                assert root_module._ONE_CALL.present
+                directory = root.open_directory(RelativePath(b"folder"))
+                assert read_small(directory, b"file", listed) == b"content"
 
         as_nobody(look)
 

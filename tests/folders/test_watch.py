@@ -15,6 +15,7 @@ import pytest
 from watchdog.observers.polling import PollingObserver
 
 from tests.folders.zoo import make_zoo
+from usenetsyncd.errors import FolderError
 from usenetsyncd.folders.ignore import NO_RULES, IgnoreRules, compile_rules
 from usenetsyncd.folders.root import ROOT_PATH, FolderRoot
 from usenetsyncd.folders.scan import DirectoryListing, join, scan_directory, walk
@@ -516,6 +517,12 @@ def test_a_dead_thread_is_noticed_and_revived(tmp_path: Path, monkeypatch: pytes
         assert told == ["watching had stopped"]
         (tmp_path / "boom" / "file").touch()
         until(lambda: b"boom" in dirty)
+        monkeypatch.setattr(BrokenRules, "broken", True)
+        with pytest.raises(ZeroDivisionError):
+            watch.add("other", tmp_path, BrokenRules())
+        until(lambda: not watch.healthy())
+        with pytest.raises(FolderError):
+            watch.add("third", tmp_path)
     finally:
         watch.close()
 

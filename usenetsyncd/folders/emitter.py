@@ -93,6 +93,8 @@ class KernelEmitter(EventEmitter):
         self._moved_out: set[tuple[Tree, RelativePath]] = set()
         self._rewalk_from_s: float | None = None
         self._roots_at_s = time.monotonic() + _ROOTS_EVERY_S
+        self.beat_s = time.monotonic()
+        """When the thread last came round; a disk that hangs holds it up."""
 
     # -- for other threads -------------------------------------------------------------------
 
@@ -126,6 +128,7 @@ class KernelEmitter(EventEmitter):
 
     def queue_events(self, timeout: float) -> None:
         """Wait for something to happen and turn it into events for the observer."""
+        self.beat_s = time.monotonic()
         ready = {fd for fd, _ in self._poll.poll(timeout * 1000)}
         if self._waker in ready:
             os.eventfd_read(self._waker)
@@ -157,24 +160,18 @@ class KernelEmitter(EventEmitter):
         self._unknown(tree, reason)
 
     def _walk(self, tree: Tree) -> None:
+        tree.missing = None
         try:
             self._table.walk_all(tree)
         except RootMissing as missing:
             tree.root_id = None
-            tree.problem = str(missing)
-        else:
-            self._note_problem(tree)
+            tree.missing = str(missing)
+        self._warn_if_incomplete(tree, 0)
 
     @staticmethod
-    def _note_problem(tree: Tree) -> None:
-        tree.problem = None
-        if not tree.unwatched_count:
-            return
-        total = tree.watched + tree.unwatched_count
-        tree.problem = f"{tree.watched:,} of {total:,} directories watched"
-        if tree.out_of_watches:
-            tree.problem += f": raise the sysctl {inotify.WATCHES_SYSCTL}"
-        log.warning("watches_incomplete", folder=tree.key, watched=tree.watched, total=total)
+    def _warn_if_incomplete(tree: Tree, unwatched_before: int) -> None:
+        if tree.unwatched_count and not unwatched_before:
+            log.warning("watches_incomplete", folder=tree.key, reason=tree.problem)
 
     def _look_at_roots(self) -> None:
         """Notice a root that was deleted, replaced, unmounted or mounted over; not all of these make events."""
@@ -266,8 +263,7 @@ class KernelEmitter(EventEmitter):
         except RootMissing:
             self._roots_at_s = 0.0
             return
-        if tree.unwatched_count != unwatched and tree.problem is None:
-            self._note_problem(tree)
+        self._warn_if_incomplete(tree, unwatched)
 
     def _forget_moved(self) -> None:
         if self._moved_out:
@@ -318,6 +314,9 @@ class KernelEmitter(EventEmitter):
                 act()
             except (FolderError, OSError) as problem:
                 done.set_exception(problem)
+            except Exception as unexpected:
+                done.set_exception(unexpected)
+                raise
             else:
                 done.set_result(None)
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from usenetsyncd.errors import RootMissing, UnsafePath, UsenetSyncError
+from usenetsyncd.folders.attributes import Attributes, apply_attributes
 from usenetsyncd.folders.placing import KEPT_MODE_BITS, Placing
 from usenetsyncd.folders.rename import (
     rename_over,
@@ -207,6 +208,29 @@ class Target:
             raise placing_problem(problem, self.root, path) from problem
         return Sameness.SAME if _is_same(found, link, entry) else Sameness.DIFFERENT
 
+    def set_mode(self, path: RelativePath, mode: int) -> None:
+        """Give a file that is there already its permission bits, as ``finish`` would have."""
+        check_path(path)
+        try:
+            fd = self.root.open_below(path, PATH_ONLY | os.O_NOFOLLOW)
+            try:
+                status = os.fstat(fd)
+                if stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) != mode & KEPT_MODE_BITS:
+                    _chmod(fd, mode & KEPT_MODE_BITS)
+            finally:
+                os.close(fd)
+        except OSError as problem:
+            raise placing_problem(problem, self.root, path) from problem
+
+    def set_attributes(self, path: RelativePath, kept: Attributes) -> list[bytes]:
+        """Give a file, folder or symlink its owner and xattrs, on request. Returns what was refused."""
+        check_path(path)
+        try:
+            with self.root.parent_of(path) as (directory, name):
+                return apply_attributes(directory, name, kept)
+        except OSError as problem:
+            raise placing_problem(problem, self.root, path) from problem
+
     def sweep(self, keep: Collection[bytes] = (), start: RelativePath = ROOT_PATH) -> int:
         """Remove the temporary files that a killed job left at and below ``start``. Returns how many.
 
@@ -229,8 +253,7 @@ class Target:
         try:
             status = os.fstat(fd)
             if status.st_mode & _FULL_ACCESS != _FULL_ACCESS and status.st_uid == os.geteuid():
-                # fchmod(2) refuses an O_PATH descriptor, and opening for reading needs the right to.
-                os.chmod(b"/proc/self/fd/%d" % fd, stat.S_IMODE(status.st_mode) | _FULL_ACCESS)
+                _chmod(fd, stat.S_IMODE(status.st_mode) | _FULL_ACCESS)
         finally:
             os.close(fd)
 
@@ -266,6 +289,11 @@ class Target:
             failed.append((path, refused))
         except OSError as problem:
             failed.append((path, placing_problem(problem, self.root, path)))
+
+
+def _chmod(path_fd: int, mode: int) -> None:
+    """fchmod(2) refuses a descriptor that is only a path, and opening for more needs the right to."""
+    os.chmod(b"/proc/self/fd/%d" % path_fd, mode)
 
 
 def _give_name(directory: int, part: bytes, name: bytes, overwrite: bool) -> None:

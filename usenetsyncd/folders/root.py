@@ -21,6 +21,7 @@ DIRECTORY_FLAGS: int = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os,
 _SYS_OPENAT2 = 437
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
+_NOATIME: int = getattr(os, "O_NOATIME", 0)
 _KERNEL_PATH_BYTES = 4_095  # PATH_MAX less the final NUL
 
 
@@ -46,10 +47,13 @@ class _OneCall:
         if fd >= 0:
             return int(fd)
         code = ctypes.get_errno()
-        # Old container runtimes answer EPERM to calls they do not know; EAGAIN: a rename raced with the walk.
-        if code in (errno.ENOSYS, errno.EPERM):
+        if code == errno.ENOSYS:
             self.present = False
             return -1
+        # EPERM: an old container runtime that does not know the call, but also O_NOATIME on another's file.
+        if code == errno.EPERM and not flags & _NOATIME:
+            return -1
+        # EAGAIN: a rename raced with the walk.
         if code in (errno.EAGAIN, errno.E2BIG, errno.EINVAL):
             return -1
         raise OSError(code, os.strerror(code), path)
@@ -101,6 +105,7 @@ class FolderRoot:
 
     def open_below(self, path: RelativePath, flags: int) -> int:
         """Open anything below the root with ``flags``, following no symlink. Raises OSError."""
+        _refuse_climbing(path)
         if not path:
             return os.open(b".", flags, dir_fd=self.fd)
         if path.find(b"/") < 0:
@@ -118,7 +123,8 @@ class FolderRoot:
 
     @contextmanager
     def parent_of(self, path: RelativePath) -> Iterator[tuple[int, bytes]]:
-        """The open directory that ``path`` stands in, and its last component."""
+        """The open directory that ``path`` stands in, and its last component. Raises OSError."""
+        _refuse_climbing(path)
         parent, _, name = path.rpartition(b"/")
         if not parent:
             yield self.fd, name
@@ -128,6 +134,12 @@ class FolderRoot:
             yield directory, name
         finally:
             os.close(directory)
+
+
+def _refuse_climbing(path: bytes) -> None:
+    """Raises OSError (EXDEV, as the kernel does for RESOLVE_BENEATH) for a path that leads upwards."""
+    if b".." in path and b".." in path.split(b"/"):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
 
 
 def walk_down(root_fd: int, path: bytes) -> int:

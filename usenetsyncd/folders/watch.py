@@ -1,6 +1,7 @@
 """Watch real folders. Events are hints: they say where to look, never what is there."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ log = structlog.get_logger("folders")
 OnDirty = Callable[[str, RelativePath], None]
 OnOverflow = Callable[[str, str], None]
 
+# A walk over 300,000 directories takes half a minute on a cold disk.
+_HEARTBEAT_S = 120.0
 # What reading a file does must not look like a change, or hashing feeds itself.
 _CHANGES = frozenset({"created", "modified", "moved", "deleted", "closed"})
 
@@ -97,7 +100,7 @@ class FolderWatch:
         return self._front.coverage(folder_key) if folder_key in self._folders else None
 
     def healthy(self) -> bool:
-        """Whether the threads that watch are alive. If not: ``revive``."""
+        """Whether the threads that watch are alive and come round. If not: ``revive``."""
         return self._front.healthy()
 
     def revive(self) -> None:
@@ -178,11 +181,11 @@ class KernelFront:
         tree = self._trees.get(key)
         if tree is None:
             return None
-        total = tree.watched + tree.unwatched_count
-        return Coverage(tree.watched, total, tuple(tree.unwatched), tree.problem)
+        return Coverage(tree.watched, tree.total, tuple(tree.unwatched), tree.problem)
 
     def healthy(self) -> bool:
-        return self._observer.is_alive() and self._emitter.is_alive()
+        beating = time.monotonic() - self._emitter.beat_s < _HEARTBEAT_S
+        return self._observer.is_alive() and self._emitter.is_alive() and beating
 
     def close(self) -> None:
         self._observer.stop()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from usenetsyncd.errors import RootMissing
+from usenetsyncd.folders import inotify
 from usenetsyncd.folders.ignore import IgnoreRules
 from usenetsyncd.folders.inotify import Inotify
 from usenetsyncd.folders.root import ROOT_PATH, FolderRoot
@@ -31,8 +32,21 @@ class Tree:
     unwatched_count: int = 0
     # Tops of what is not watched: below them nothing is.
     unwatched: list[RelativePath] = field(default_factory=list)
-    problem: str | None = None
+    missing: str | None = None
     out_of_watches: bool = False
+
+    @property
+    def total(self) -> int:
+        """Directories of the tree, watched or not."""
+        return self.watched + self.unwatched_count
+
+    @property
+    def problem(self) -> str | None:
+        """What a person should know, None when every directory is watched."""
+        if self.missing is not None or not self.unwatched_count:
+            return self.missing
+        told = f"{self.watched:,} of {self.total:,} directories watched"
+        return f"{told}: raise the sysctl {inotify.WATCHES_SYSCTL}" if self.out_of_watches else told
 
 
 class WatchTable:
@@ -117,6 +131,7 @@ class WatchTable:
         """The kernel has dropped a watch by itself: its directory is gone."""
         for tree, _ in self.owners(watch):
             tree.watched -= 1
+            tree.out_of_watches = False
         self._owners.pop(watch, None)
         self._shared.pop(watch, None)
 
