@@ -185,6 +185,13 @@ class SegmentRow:
     epoch: int
 
 
+class PostedSegments(NamedTuple):
+    """Segments of one file, and how many of them are on a server."""
+
+    segments: int
+    posted: int
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where ``length`` bytes at ``offset`` of a segment can be read: at ``position`` in the file ``path``."""

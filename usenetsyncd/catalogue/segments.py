@@ -5,7 +5,7 @@ from concurrent.futures import Future
 
 from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.database import Readers
-from usenetsyncd.catalogue.rows import ArticleState, SegmentRow, Source
+from usenetsyncd.catalogue.rows import ArticleState, PostedSegments, SegmentRow, Source
 from usenetsyncd.catalogue.statements import RowIds, Tallies, insert
 from usenetsyncd.catalogue.writer import Writer
 from usenetsyncd.errors import CatalogueError, NotFound
@@ -59,6 +59,16 @@ class Segments:
             Source(row[0], RelativePath(row[1] + b"/" + row[2] if row[1] else row[2]), *row[3:])
             for row in rows
         ]
+
+    def posted_of(self, entry_id: int) -> PostedSegments:
+        """How many segments a file has, and of how many the first copy is on a server."""
+        row = self._readers.fetch_one(
+            "SELECT count(*), coalesce(sum(a.state = 0), 0) FROM (SELECT DISTINCT segment_id FROM extent "
+            "WHERE entry_id = ?) x JOIN article a ON a.segment_id = x.segment_id AND a.copy = 0",
+            (entry_id,),
+        )
+        assert row is not None  # an aggregate always has a row
+        return PostedSegments(row[0], row[1])
 
     def blob(self, segment_row: int) -> bytes:
         """Content of an index, head or envelope segment. Raises NotFound."""

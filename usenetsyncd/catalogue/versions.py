@@ -60,6 +60,13 @@ class Versions:
         """Paths that differ from the last published version."""
         return self._journal.change_count(folder_id)
 
+    def is_changed(self, folder_id: int, path: RelativePath) -> bool:
+        """Whether a path differs from the last published version."""
+        row = self._readers.fetch_one(
+            "SELECT 1 FROM change WHERE folder_id = ? AND path = ?", (folder_id, path)
+        )
+        return row is not None
+
     def unready_count(self, folder_id: int) -> int:
         """Changed paths whose content is not all posted yet."""
         return self._journal.unready_count(folder_id)

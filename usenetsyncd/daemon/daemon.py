@@ -19,6 +19,7 @@ from usenetsyncd.daemon.indexer import Indexer
 from usenetsyncd.daemon.jobs import Jobs
 from usenetsyncd.daemon.limits import limits_at
 from usenetsyncd.daemon.live import LiveFolder, LiveFolders
+from usenetsyncd.daemon.pauses import Pauses
 from usenetsyncd.daemon.publishing import Publishing
 from usenetsyncd.daemon.timetable import Timetable
 from usenetsyncd.flows.upload import Uploader
@@ -104,8 +105,11 @@ class Daemon:
         )
         self.timetable = Timetable(lambda name: self._request_scan(name, "timetable"))
         self.watch: FolderWatch | None = None
-        self.paused = self.catalogue.values.get("paused") == "1"
+        self.pauses = Pauses(self.catalogue, self.clock, self._pauses_changed)
         self.restart_needed: tuple[str, ...] = ()
+        self.reloading = threading.Lock()
+        # Folders in which events were lost, why and when; each was scanned whole because of it.
+        self.overflows: dict[str, tuple[str, float]] = {}
         self._stopping = threading.Event()
 
     @property
@@ -130,14 +134,15 @@ class Daemon:
         for folder in self.folders:
             self.watch_folder(folder)
             self._request_scan(folder.name, "start")
-        self._fill_timetable()
+        self.fill_timetable()
         self.timetable.start()
         self.jobs.resume()
         log.info("daemon_started", folders=len(list(self.folders)), servers=len(self.settings.servers))
 
-    def stop(self, now: bool = False) -> None:
-        """Stop in order; ``now`` skips waiting for articles in flight (they come back as doubtful)."""
+    def stop(self, hurry: threading.Event | None = None) -> None:
+        """Stop in order; ``hurry`` skips waiting for articles in flight (they come back as doubtful)."""
         self._stopping.set()
+        now = hurry is not None and hurry.is_set()
         deadline_s = 0.5 if now else STOP_DEADLINE_S
         self.timetable.stop()
         if self.watch is not None:
@@ -151,7 +156,19 @@ class Daemon:
         self.lock.release()
         log.info("daemon_stopped")
 
-    def healthy(self) -> list[str]:
+    @property
+    def stopping(self) -> bool:
+        """Whether the stop has begun."""
+        return self._stopping.is_set()
+
+    def summary(self) -> str:
+        """One line for the service manager."""
+        totals = self.catalogue.folders.totals()
+        if totals.pending_articles:
+            return f"{totals.folders} folders, {totals.pending_articles} articles to post"
+        return f"{totals.folders} folders, {totals.files} files, all posted"
+
+    def dead_parts(self) -> list[str]:
         """Names of parts that are dead or hang; the watchdog is fed while there are none."""
         dead = self.heartbeats.stale()
         if not self.uploader.alive():
@@ -180,6 +197,7 @@ class Daemon:
             self._request_scan(folder.name, "a file changed before it was posted")
 
     def _overflowed(self, name: str, reason: str) -> None:
+        self.overflows[name] = reason, self.clock.now()
         self.catalogue.events.add("warning", "watch_overflow", f"{name}: {reason}; the folder is scanned again")
         self._request_scan(name, reason)
 
@@ -199,21 +217,33 @@ class Daemon:
         """Put the limits of this hour into force."""
         now = limits_at(self.settings.limits, self.clock.now())
         self.news.set_limits(now.up_bytes_per_s, now.down_bytes_per_s)
-        self.uploader.pause(self.paused or now.up_paused)
+        self.pauses.expire([folder.row for folder in self.folders])
+        self.uploader.pause(now.up_paused or self.pauses.until(None) is not None)
 
-    def set_paused(self, paused: bool) -> None:
-        """Pause or resume posting as a whole; survives a restart."""
-        self.paused = paused
-        self.catalogue.values.set("paused", "1" if paused else "0").result()
-        self.apply_limits()
-        self.uploader.wake()
+    def unwatch_folder(self, name: str) -> None:
+        """A folder left the configuration."""
+        if self.watch is not None:
+            self.watch.remove(name)
+        self.settle.forget(name)
 
-    def _fill_timetable(self) -> None:
+    def connect_accounts(self, settings: Settings) -> None:
+        """Use these accounts from now on; connections of unchanged ones are kept."""
+        accounts, self.account_problems = accounts_of(settings, self.vault.credentials.get, os.environ)
+        self.news.replace_accounts(accounts)
+        self.uploader.resize()
+
+    def fill_timetable(self) -> None:
+        """(Re)schedule everything that happens by the clock."""
         self.timetable.set_rescans({folder.name: folder.settings.rescan for folder in self.folders})
         self.timetable.every("limits", times.SCHEDULE_S, self.apply_limits)
         self.timetable.every("checkpoint", times.CHECKPOINT_S, self._checkpoint)
         self.timetable.every("upkeep", times.UPKEEP_S, self._upkeep)
         self.timetable.every("unwatched", times.UNWATCHED_S, self._scan_unwatched)
+
+    def _pauses_changed(self) -> None:
+        self.apply_limits()
+        self.uploader.wake()
+        self.publishing.wake()
 
     def _checkpoint(self) -> None:
         self.catalogue.writer.checkpoint()

@@ -95,10 +95,14 @@ class Indexer:
         self._settle.wake()
         return request
 
+    def scanning(self, folder: str) -> bool:
+        """Whether a scan of the folder runs now."""
+        activity = self.activity
+        return activity is not None and activity.folder == folder
+
     def busy_with(self, folder: str) -> bool:
         """Whether a scan of the folder runs or waits, or something in it has not settled yet."""
-        activity = self.activity
-        if activity is not None and activity.folder == folder:
+        if self.scanning(folder):
             return True
         with self._lock:
             if any(request.folder == folder for request in self._requests):

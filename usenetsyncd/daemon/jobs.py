@@ -88,6 +88,11 @@ class Jobs:
             self._catalogue.jobs.finish(job.id, JobState.CANCELLED, None, "cancelled", "cancelled on request").result()
         self._notify()
 
+    def target_of(self, job: JobRow) -> str:
+        """Where a job writes to, for people."""
+        target = job.params.get("target")
+        return "" if target is None else base64.b64decode(target).decode("utf-8", "backslashreplace")
+
     def active(self) -> int:
         """How many jobs run."""
         with self._lock:

@@ -55,6 +55,7 @@ from usenetsyncd.control.schema.state import (
 from usenetsyncd.control.schema.work import (
     ARTICLE_STATES,
     Counted,
+    FolderChoice,
     Job,
     JobPage,
     Paused,
@@ -95,6 +96,7 @@ __all__ = [
     "FileVersion",
     "FileVersionList",
     "Folder",
+    "FolderChoice",
     "FolderDetail",
     "FolderError",
     "FolderErrorList",

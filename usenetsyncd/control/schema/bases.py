@@ -32,9 +32,14 @@ def _iso(at_s: float) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def path_of_base64(text: str) -> bytes:
+    """Raises ValueError."""
+    return base64.b64decode(text, validate=True)
+
+
 def _path_from_json(value: object) -> object:
     if isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str):
-        return base64.b64decode(value["b64"], validate=True)
+        return path_of_base64(value["b64"])
     return value.encode("utf-8") if isinstance(value, str) else value
 
 
@@ -89,7 +94,7 @@ class Request(BaseModel):
 class Document(Model):
     """Base of every answer: says which schema it follows."""
 
-    schema_version: int = Field(SCHEMA, serialization_alias="schema")
+    schema_version: int = Field(default=SCHEMA, serialization_alias="schema")
 
 
 class WithPath(Model):

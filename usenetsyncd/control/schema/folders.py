@@ -47,7 +47,7 @@ class FolderSpec(Request):
     id: Name
     path: PathIn
     priority: Priority | None = None
-    ignore: list[Name] | None = Field(None, max_length=1_000)
+    ignore: list[Name] | None = Field(default=None, max_length=1_000)
 
 
 class FolderError(WithPath):

@@ -48,7 +48,7 @@ class ConfigText(Request):
     """A configuration to check; name: how errors call it."""
 
     text: str = Field(max_length=MAX_CONFIG_CHARS)
-    name: str = Field("usenetsyncd.yaml", max_length=4_096)
+    name: str = Field(default="usenetsyncd.yaml", max_length=4_096)
 
 
 class ConfigReport(Document):

@@ -61,11 +61,17 @@ class ScanSummary(Document):
     failed: int = 0
 
 
+class FolderChoice(Request):
+    """folder None: all of them."""
+
+    folder: Name | None = None
+
+
 class PauseRequest(Request):
     """folder None: everything. for_s None: until somebody resumes."""
 
     folder: Name | None = None
-    for_s: float | None = Field(None, gt=0, le=MAX_PAUSE_S)
+    for_s: float | None = Field(default=None, gt=0, le=MAX_PAUSE_S)
 
 
 class Paused(Document):
@@ -92,7 +98,7 @@ class QueuedArticle(Model):
     state: str
     priority: str
     bytes: int
-    copy_number: int = Field(0, serialization_alias="copy")
+    copy_number: int = Field(default=0, serialization_alias="copy")
     generation: int = 0
     attempts: int = 0
     not_before: Moment | None = None
@@ -173,7 +179,7 @@ class RestoreOrder(Request):
     """
 
     source: Secret
-    paths: list[PathIn] = Field([], max_length=MAX_PATHS)
+    paths: list[PathIn] = Field(default=[], max_length=MAX_PATHS)
     target: PathIn
     overwrite: bool = False
     dry_run: bool = False
@@ -187,7 +193,7 @@ class ShareOrder(Request):
 
     folder: Name
     access: Annotated[str, StringConstraints(pattern="^(public|private|protected)$")] = "public"
-    expires_in_s: float | None = Field(None, gt=0, le=MAX_EXPIRY_S)
+    expires_in_s: float | None = Field(default=None, gt=0, le=MAX_EXPIRY_S)
 
 
 class Share(Model):

@@ -1,0 +1,105 @@
+"""``usenetsyncd run``: from the command line to a running daemon and back to an exit code."""
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from usenetsyncd.clock import SYSTEM_CLOCK
+from usenetsyncd.control.listener import Listener
+from usenetsyncd.daemon.daemon import Daemon
+from usenetsyncd.daemon.operations import DaemonOperations
+from usenetsyncd.daemon.reload import Reloader, configure_logs
+from usenetsyncd.errors import ExitCode
+from usenetsyncd.service.notify import Notifier
+from usenetsyncd.service.signals import install_signal_handlers
+from usenetsyncd.settings.layers import LoadedSettings, load_settings
+
+log = structlog.get_logger("daemon")
+
+HEARTBEAT_S = 5.0
+# Blocks of some 800 kB come and go a thousand times a second; above the default threshold glibc would map and
+# unmap each of them, and page faults would cost more than yEnc and AES together.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_KEEP_BYTES = 64 << 20
+
+
+def run(config: Path | None = None, overrides: Sequence[str] = ()) -> int:
+    """Run in the foreground until SIGTERM or SIGINT. Raises UsenetSyncError for what prevents the start."""
+
+    def source() -> LoadedSettings:
+        return load_settings(config, overrides)
+
+    loaded = source()
+    configure_logs(loaded.settings)
+    for warning in loaded.warnings:
+        log.warning("configuration_warning", text=str(warning))
+    tune_allocator()
+    return _serve(Daemon(loaded, SYSTEM_CLOCK), source)
+
+
+def _serve(daemon: Daemon, source: Callable[[], LoadedSettings]) -> int:
+    ended = threading.Event()
+    hurry = threading.Event()
+    notifier = Notifier()
+    reloader = Reloader(daemon, source)
+
+    def on_stop(now: bool) -> None:
+        if now:
+            hurry.set()
+        ended.set()
+
+    def on_reload() -> None:
+        notifier.reloading()
+        reloader.reload_or_keep()
+        notifier.ready()
+
+    control = Listener(
+        DaemonOperations(daemon, reloader, ended.set),
+        Path(daemon.settings.control.socket),
+        daemon.settings.control.group,
+    )
+    signals = install_signal_handlers(on_stop, on_reload)
+    try:
+        daemon.start()
+        control.start()
+        notifier.ready(daemon.summary())
+        exit_code = _watch(daemon, notifier, ended)
+    finally:
+        notifier.stopping()
+        control.stop()
+        daemon.stop(hurry)
+        signals.close()
+    return exit_code
+
+
+def _watch(daemon: Daemon, notifier: Notifier, ended: threading.Event) -> int:
+    """Feed the watchdog while everything lives; a dead writer ends the process, for nothing can be kept then."""
+    interval_s = min(HEARTBEAT_S, notifier.watchdog_interval_s or HEARTBEAT_S)
+    while not ended.wait(interval_s):
+        dead = daemon.dead_parts()
+        if not dead:
+            notifier.watchdog()
+            notifier.status(daemon.summary())
+            continue
+        log.error("parts_not_alive", parts=dead)
+        if daemon.catalogue.writer.failed is not None:
+            log.critical("catalogue_writer_died", reason=str(daemon.catalogue.writer.failed))
+            return int(ExitCode.FAILED)
+    return int(ExitCode.DONE)
+
+
+def tune_allocator() -> None:
+    """Keep freed blocks instead of giving them back to the kernel each time (glibc only; elsewhere nothing)."""
+    if os.name != "posix":
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return
+    mallopt(_M_MMAP_THRESHOLD, _KEEP_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)
+    mallopt(_M_ARENA_MAX, 2)

@@ -1,0 +1,232 @@
+"""How things are: status, health, whether everything is done."""
+
+import os
+import platform
+import socket
+
+from usenetsyncd import __version__
+from usenetsyncd.catalogue.rows import FolderRow
+from usenetsyncd.control import schema
+from usenetsyncd.daemon.limits import limits_at
+from usenetsyncd.daemon.live import LiveFolder
+from usenetsyncd.daemon.operations.base import Base
+from usenetsyncd.news.records import ServerState
+from usenetsyncd.telemetry.counters import eta_s
+
+FORMAT_VERSION = 1
+FOLDERS_SHOWN = 1_000
+OVERFLOW_SHOWN_S = 3_600.0
+
+
+class StateOperations(Base):
+    """status, health, version, idle, stop."""
+
+    _stop: object
+
+    def status(self) -> schema.Status:
+        """Everything at a glance."""
+        daemon = self._daemon
+        folders = [self._folder(folder) for folder in daemon.folders]
+        limits = limits_at(daemon.settings.limits, daemon.clock.now())
+        up = daemon.up_rate.per_second()
+        left = sum(folder.pending_bytes for folder in folders)
+        state, reason = self._state()
+        restorable = [folder.restorable_at for folder in folders if folder.restorable_at is not None]
+        return schema.Status(
+            name=socket.gethostname(),
+            version=__version__,
+            state=state,
+            reason=reason,
+            started_at=daemon.started_at,
+            uptime_s=daemon.clock.now() - daemon.started_at,
+            restorable_at=min(restorable, default=None) if len(restorable) == len(folders) else None,
+            warnings=self._warnings(folders),
+            folders=folders[:FOLDERS_SHOWN],
+            folders_total=len(folders),
+            transfer=schema.Transfer(
+                up_bytes_per_s=up,
+                down_bytes_per_s=daemon.down_rate.per_second(),
+                left_bytes=left,
+                eta_s=eta_s(left, up),
+                up_limit_bytes_per_s=limits.up_bytes_per_s or None,
+                down_limit_bytes_per_s=limits.down_bytes_per_s or None,
+            ),
+            servers=self._servers(),
+            restart_needed=daemon.restart_needed,
+        )
+
+    def health(self) -> schema.Health:
+        """One verdict with reasons."""
+        folders = [self._folder(folder) for folder in self._daemon.folders]
+        reasons = self._warnings(folders)
+        if any(reason.level == "error" for reason in reasons):
+            verdict = schema.Verdict.ERROR
+        else:
+            verdict = schema.Verdict.WARNING if reasons else schema.Verdict.OK
+        usable = any(server.state in ("idle", "up", "limited") for server in self._daemon.news.snapshot())
+        return schema.Health(verdict=verdict, ready=usable and not self._daemon.dead_parts(), reasons=reasons)
+
+    def version(self) -> schema.Version:
+        """Versions of what runs."""
+        return schema.Version(
+            version=__version__, format_version=FORMAT_VERSION, python=platform.python_version(), pid=os.getpid()
+        )
+
+    def idle(self) -> schema.Idle:
+        """Whether everything that changed is scanned, posted and published, and no job runs."""
+        daemon = self._daemon
+        reasons: list[str] = []
+        for folder in daemon.folders:
+            row = daemon.catalogue.folders.by_id(folder.row)
+            if daemon.indexer.busy_with(folder.name):
+                reasons.append(f"{folder.name}: changes are being read")
+            elif row.pending_articles:
+                reasons.append(f"{folder.name}: {row.pending_articles} articles to post")
+            elif daemon.publishing.publishing(folder.row):
+                reasons.append(f"{folder.name}: a version is being published")
+            elif daemon.catalogue.versions.any_ready(folder.row) and not (row.paused or row.held):
+                reasons.append(f"{folder.name}: changes are to be published")
+        if daemon.jobs.active():
+            reasons.append(f"{daemon.jobs.active()} jobs run")
+        return schema.Idle(idle=not reasons, reasons=reasons)
+
+    def stop(self) -> None:
+        """Begin a graceful stop and return at once."""
+        self._stop()  # type: ignore[operator]
+
+    def _state(self) -> tuple[schema.DaemonState, str]:
+        daemon = self._daemon
+        if daemon.stopping:
+            return schema.DaemonState.STOPPING, "asked to stop"
+        until = daemon.pauses.until(None)
+        if until is not None:
+            return schema.DaemonState.PAUSED, "paused; usyncctl resume goes on"
+        limits = limits_at(daemon.settings.limits, daemon.clock.now())
+        if limits.up_paused:
+            return schema.DaemonState.PAUSED, limits.reason
+        return schema.DaemonState.RUNNING, limits.reason
+
+    def _folder(self, folder: LiveFolder) -> schema.Folder:
+        row = self._daemon.catalogue.folders.by_id(folder.row)
+        troubles = self._daemon.catalogue.troubles.counts(folder.row)
+        state, reason = self._folder_state(folder, row)
+        pending_files = 0
+        if state is not schema.FolderState.UP_TO_DATE:
+            pending_files = self._daemon.catalogue.versions.unready_count(folder.row)
+        return schema.Folder(
+            id=folder.name,
+            path=folder.root,
+            state=state,
+            reason=reason,
+            files=row.files,
+            bytes=row.bytes,
+            pending_files=pending_files,
+            pending_bytes=row.pending_bytes,
+            version=row.version,
+            restorable_at=row.restorable_at,
+            verified_at=row.verified_at,
+            health=schema.FolderHealth.RESTORABLE if row.version else schema.FolderHealth.UNKNOWN,
+            errors=sum(count for code, count in troubles.items() if code != "skipped"),
+        )
+
+    def _folder_state(self, folder: LiveFolder, row: FolderRow) -> tuple[schema.FolderState, str]:
+        """What it does and, where it does not do more, why."""
+        daemon = self._daemon
+        if row.held:
+            return schema.FolderState.HELD, row.reason or "held"
+        if row.paused or daemon.pauses.until(None) is not None:
+            return schema.FolderState.PAUSED, "paused on request"
+        if daemon.indexer.scanning(folder.name):
+            return schema.FolderState.SCANNING, ""
+        if row.pending_articles:
+            return schema.FolderState.UPLOADING, self._why_not_posting()
+        if daemon.publishing.publishing(folder.row) or daemon.catalogue.versions.any_ready(folder.row):
+            return schema.FolderState.PUBLISHING, ""
+        if row.failed_articles:
+            return schema.FolderState.ERROR, f"{row.failed_articles} articles could not be posted"
+        return schema.FolderState.UP_TO_DATE, ""
+
+    def _why_not_posting(self) -> str:
+        states = self._daemon.news.snapshot()
+        if not states:
+            return "no news server is configured"
+        if all(state.state == "resting" for state in states):
+            return states[0].reason
+        return ""
+
+    def _warnings(self, folders: list[schema.Folder]) -> list[schema.Trouble]:
+        daemon = self._daemon
+        found = [
+            schema.Trouble(code="account", message=problem, action="usyncctl credential set NAME", level="error")
+            for problem in daemon.account_problems
+        ]
+        found += [
+            schema.Trouble(
+                code="server",
+                message=f"{state.name}: {state.reason}",
+                action=f"usyncctl server test {state.name}",
+            )
+            for state in daemon.news.snapshot()
+            if state.state in ("resting", "limited")
+        ]
+        for folder in folders:
+            found += self._folder_warnings(folder)
+        if daemon.dead_parts():
+            message = "not alive: " + ", ".join(daemon.dead_parts())
+            found.append(schema.Trouble(code="dead", message=message, action="usyncctl logs", level="error"))
+        if daemon.restart_needed:
+            message = "waits for a restart: " + ", ".join(daemon.restart_needed)
+            found.append(schema.Trouble(code="restart", message=message, action="usyncctl stop"))
+        return found
+
+    def _folder_warnings(self, folder: schema.Folder) -> list[schema.Trouble]:
+        found: list[schema.Trouble] = []
+
+        def warn(code: str, message: str, action: str, level: str = "warning") -> None:
+            text = f"{folder.id}: {message}"
+            found.append(schema.Trouble(code=code, message=text, action=action, level=level))
+
+        if folder.state is schema.FolderState.HELD:
+            warn("held", folder.reason, f"usyncctl folder show {folder.id}", "error")
+        if folder.errors:
+            warn("unreadable", f"{folder.errors} files cannot be kept", f"usyncctl folder errors {folder.id}")
+        live = self._live(folder.id)
+        row = self._daemon.catalogue.folders.by_id(live.row)
+        if row.failed_articles:
+            warn("failed", f"{row.failed_articles} articles could not be posted", "usyncctl queue --state failed")
+        watch = self._daemon.watch
+        coverage = None if watch is None else watch.coverage(folder.id)
+        if coverage is not None and not coverage.complete:
+            text = f"{coverage.watched} of {coverage.total} folders watched"
+            message = f"{text}; {coverage.problem}" if coverage.problem else text
+            warn("watch", message, "sysctl fs.inotify.max_user_watches")
+        reason, at = self._daemon.overflows.get(folder.id, ("", 0.0))
+        if self._daemon.clock.now() - at < OVERFLOW_SHOWN_S:
+            message = f"events were lost ({reason}); the folder was scanned whole"
+            warn("overflow", message, f"usyncctl scan {folder.id}")
+        return found
+
+    def _servers(self) -> list[schema.Server]:
+        return [self._server(state) for state in self._daemon.news.snapshot()]
+
+    def _server(self, state: ServerState) -> schema.Server:
+        kept = next((s for s in self._daemon.settings.servers if s.name == state.name), None)
+        return schema.Server(
+            name=state.name,
+            state=state.state,
+            connections=state.connections,
+            connections_max=state.connections_max,
+            reason=state.reason or state.posting_reason,
+            allowed=state.allowed,
+            posted=state.posted,
+            fetched=state.fetched,
+            bytes_up=state.bytes_up,
+            bytes_down=state.bytes_down,
+            score=state.score,
+            retry_after_s=state.retry_after_s,
+            host=kept.host if kept else "",
+            port=kept.port if kept else 0,
+            tls=str(kept.tls) if kept else "",
+            roles=[str(role) for role in kept.roles] if kept else [],
+            priority=kept.priority if kept else 0,
+        )

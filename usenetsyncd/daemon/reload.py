@@ -1,0 +1,110 @@
+"""Reload: read, compare, check everything that would change, then apply; on any error all stays as it was."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from usenetsyncd.daemon.accounts import accounts_of, overrides_of
+from usenetsyncd.daemon.daemon import Daemon
+from usenetsyncd.errors import UsenetSyncError
+from usenetsyncd.news.replies import ReplyTable
+from usenetsyncd.settings.difference import Change, difference
+from usenetsyncd.settings.layers import LoadedSettings
+from usenetsyncd.settings.schema import Settings
+from usenetsyncd.telemetry import logs
+
+log = structlog.get_logger("daemon")
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a reload changed, and the keys that wait for a restart."""
+
+    changes: tuple[Change, ...]
+    restart_needed: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+class Reloader:
+    """Applies new settings to a running daemon."""
+
+    def __init__(self, daemon: Daemon, source: Callable[[], LoadedSettings]) -> None:
+        """source: reads the same layers as at the start."""
+        self._daemon = daemon
+        self._source = source
+
+    def load(self) -> LoadedSettings:
+        """The settings as they stand in the files now. Raises ConfigurationErrors."""
+        return self._source()
+
+    def compare(self) -> list[Change]:
+        """What a reload would change."""
+        return difference(self._daemon.settings, self.load().settings)
+
+    def reload(self) -> Reloaded:
+        """Verify everything, then commit part by part; if a part fails, the parts before it are put back."""
+        daemon = self._daemon
+        with daemon.reloading:
+            new = self.load()
+            changes = difference(daemon.settings, new.settings)
+            self._verify(new.settings)
+            old = daemon.loaded
+            done: list[Callable[[LoadedSettings], None]] = []
+            try:
+                for commit in (self._commit_logs, self._commit_news, self._commit_folders, self._commit_limits):
+                    done.append(commit)
+                    commit(new)
+            except BaseException:
+                for undo in reversed(done):
+                    undo(old)
+                raise
+            waiting = tuple(change.key for change in changes if not change.live)
+            daemon.restart_needed = tuple(dict.fromkeys((*daemon.restart_needed, *waiting)))
+        log.info("configuration_reloaded", changes=len(changes), restart_needed=list(waiting))
+        return Reloaded(tuple(changes), waiting, tuple(str(problem) for problem in new.warnings))
+
+    def reload_or_keep(self) -> None:
+        """For SIGHUP: errors are logged, the old settings stay."""
+        try:
+            self.reload()
+        except UsenetSyncError as error:
+            log.error("configuration_not_reloaded", reason=str(error))
+            self._daemon.catalogue.events.add("error", "reload_failed", str(error))
+
+    def _verify(self, new: Settings) -> None:
+        ReplyTable(overrides_of(new))
+        accounts, _ = accounts_of(new, self._daemon.vault.credentials.get, os.environ)
+        self._daemon.news.verify_accounts(accounts)
+
+    def _commit_logs(self, loaded: LoadedSettings) -> None:
+        configure_logs(loaded.settings)
+
+    def _commit_news(self, loaded: LoadedSettings) -> None:
+        self._daemon.connect_accounts(loaded.settings)
+
+    def _commit_folders(self, loaded: LoadedSettings) -> None:
+        daemon = self._daemon
+        before = {folder.name: folder for folder in daemon.folders}
+        daemon.loaded = loaded
+        daemon.folders.load(loaded.settings)
+        after = {folder.name: folder for folder in daemon.folders}
+        for name in before.keys() - after.keys():
+            daemon.unwatch_folder(name)
+        for name, folder in after.items():
+            known = before.get(name)
+            if known is None or known.root != folder.root or known.settings != folder.settings:
+                daemon.watch_folder(folder)
+                daemon.indexer.request(name, "the configuration changed")
+        daemon.fill_timetable()
+
+    def _commit_limits(self, loaded: LoadedSettings) -> None:
+        self._daemon.apply_limits()
+
+
+def configure_logs(settings: Settings) -> None:
+    """Put the ``log`` section into force."""
+    kept = settings.log
+    components = {name: str(level) for name, level in kept.components.items()}
+    logs.configure(str(kept.format), str(kept.level), components, kept.directory)
