@@ -88,7 +88,7 @@ class Model(BaseModel):
 class Request(BaseModel):
     """Base of what comes in: an unknown field is an error, and its value is never repeated in one."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Document(Model):

@@ -1,0 +1,121 @@
+"""Answers that go on: one JSON object a line, until there is nothing more to tell or the daemon stops."""
+
+import asyncio
+import itertools
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
+
+import structlog
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from usenetsyncd.control.operations import Operations
+from usenetsyncd.control.problems import problem_of, unexpected
+from usenetsyncd.control.schema import SCHEMA, Document, Event, Job, LogLine
+from usenetsyncd.errors import ExitCode, UsenetSyncError
+
+log = structlog.get_logger("control")
+
+MEDIA_TYPE = "application/x-ndjson"
+POLL_S = 0.25
+IDLE_POLL_S = 0.1
+ENDED = frozenset({"done", "failed", "cancelled"})
+
+
+def as_line(document: Document) -> bytes:
+    """One line of a stream."""
+    return document.model_dump_json(by_alias=True).encode() + b"\n"
+
+
+def plain_line(document: dict[str, Any]) -> bytes:
+    """The same for a document without a model."""
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+
+def stream(lines: AsyncIterator[bytes]) -> StreamingResponse:
+    """An answer made of lines. An error on the way becomes the last line, with ``"type": "error"``."""
+    return StreamingResponse(_guarded(lines), media_type=MEDIA_TYPE)
+
+
+async def _guarded(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    try:
+        async for line in lines:
+            yield line
+    except UsenetSyncError as error:
+        yield plain_line({"type": "error", **problem_of(error)})
+    except Exception:
+        log.exception("stream_failed_unexpectedly")
+        yield plain_line({"type": "error", **unexpected()})
+
+
+async def follow(
+    first: Sequence[Event | LogLine],
+    since: int,
+    more: Callable[[int], Sequence[Event | LogLine]],
+    stop: threading.Event,
+) -> AsyncIterator[bytes]:
+    """``first``, then whatever ``more(id of the last)`` has, until ``stop``."""
+    rows = first
+    while not stop.is_set():
+        for row in rows:
+            since = row.id
+            yield as_line(row)
+        if not rows:
+            await asyncio.sleep(POLL_S)
+        rows = await run_in_threadpool(more, since)
+
+
+async def once(rows: Sequence[Event | LogLine]) -> AsyncIterator[bytes]:
+    """Just these."""
+    for row in rows:
+        yield as_line(row)
+
+
+async def job_lines(operations: Operations, job: Job, stop: threading.Event) -> AsyncIterator[bytes]:
+    """Progress whenever there is some, then the summary; or ``interrupted`` when the daemon stops before."""
+    shown: dict[str, Any] | None = None
+    while job.state not in ENDED:
+        progress = job_progress(job)
+        if progress != shown:
+            shown = progress
+            yield plain_line(progress)
+        if stop.is_set():
+            message = "the daemon is stopping; the job goes on when it is started again"
+            yield plain_line({"schema": SCHEMA, "type": "interrupted", "job": job.id, "message": message})
+            return
+        await run_in_threadpool(operations.wait_jobs, POLL_S)
+        job = await run_in_threadpool(operations.job, job.id)
+    yield plain_line(job_summary(job))
+
+
+def job_progress(job: Job) -> dict[str, Any]:
+    """``{"type": "progress", "job", "state", "phase", "files", ...}``"""
+    return {"schema": SCHEMA, "type": "progress", "job": job.id, "state": job.state, **job.progress}
+
+
+def job_summary(job: Job) -> dict[str, Any]:
+    """``{"type": "summary", "job", "state", "exit_code", "files", "bytes", "failed", ...}``"""
+    counted = {name: job.progress.get(name, 0) for name in ("files", "bytes", "failed")}
+    result = {name: value for name, value in (job.result or {}).items() if name != "type"}
+    summary: dict[str, Any] = {"schema": SCHEMA, "type": "summary", "job": job.id, "kind": job.kind}
+    summary |= {"state": job.state, **counted, **result}
+    if job.state == "done":
+        exit_code = ExitCode.ATTENTION if summary["failed"] else ExitCode.DONE
+    else:
+        exit_code = ExitCode.FAILED
+        summary |= {"error": job.error_code or job.state, "message": job.error or f"the job was {job.state}"}
+    return summary | {"exit_code": int(exit_code)}
+
+
+async def document_lines(documents: Iterator[Document]) -> AsyncIterator[bytes]:
+    """Lines from an iterator that blocks between two of them."""
+    async for document in iterate_in_threadpool(documents):
+        yield as_line(document)
+
+
+def started(documents: Iterator[Document]) -> Iterator[Document]:
+    """The same iterator with its first line made, so that what is wrong with the request is raised here."""
+    head = list(itertools.islice(documents, 1))
+    return itertools.chain(head, documents)
