@@ -156,6 +156,19 @@ def test_lie_does_what_was_asked_and_says_something_else(server: LoopbackServer,
     assert server.message_ids() == ["<a@b.c>"]
 
 
+def test_a_240_may_come_without_an_id(server: LoopbackServer, client: Client) -> None:
+    play(server, "POST", lie={"code": 240})
+    reply = client.post(an_article("<a@b.c>"))
+    assert (reply.code, reply.text) == (240, "")
+    assert server.message_ids() == ["<a@b.c>"]
+
+
+def test_a_greeting_may_break_off(server: LoopbackServer) -> None:
+    play(server, "CONNECT", cut_reply_at=5)
+    with pytest.raises(EOFError):
+        Client(server.address)
+
+
 def test_close_silently_does_nothing_and_says_nothing(server: LoopbackServer, client: Client) -> None:
     play(server, "POST", close_silently=True)
     with pytest.raises(EOFError):

@@ -1,7 +1,6 @@
 """One client's connection as bytes: what it sends, what is sent to it, and the faults of the line itself."""
 
 import contextlib
-import select
 import socket
 import ssl
 import threading
@@ -38,8 +37,14 @@ class Channel:
 
     def begins_with_tls(self, patience_s: float) -> bool:
         """Whether the client speaks first, within ``patience_s``, and with a TLS handshake."""
-        readable, _, _ = select.select([self._socket], [], [], patience_s)
-        return bool(readable) and self._socket.recv(1, socket.MSG_PEEK) == TLS_HANDSHAKE_RECORD
+        before = self._socket.gettimeout()
+        self._socket.settimeout(patience_s)
+        try:
+            return self._socket.recv(1, socket.MSG_PEEK) == TLS_HANDSHAKE_RECORD
+        except TimeoutError:
+            return False
+        finally:
+            self._socket.settimeout(before)
 
     def start_tls(self, context: ssl.SSLContext) -> None:
         """Hand over to TLS. Raises OSError (ssl.SSLError among them) if the handshake fails."""

@@ -38,7 +38,8 @@ class Encoded:
 def encode(body: bytes | bytearray | memoryview, name: str) -> Encoded:
     """Encode ``body`` as one part called ``name`` (1..255 printable ASCII characters, no space at either end).
 
-    A memoryview costs one copy more than bytes: sabctools takes nothing else.
+    A memoryview costs one copy more than bytes, since sabctools takes nothing else: for 768 KB 50 us where malloc
+    keeps what was freed (see mallopt in daemon/), 770 us where it maps each piece anew.
     Raises UsageError for a name that does not fit.
     """
     if len(name) > MAX_NAME_BYTES or not _NAME.fullmatch(name):
