@@ -61,6 +61,7 @@ class FileWork:
     attributes: bytes | None = None
     publish: bool = True
     extents: list[ExtentRow] | None = field(default_factory=list)
+    segments: list[NewSegment] = field(default_factory=list)
     followers: list["FileWork"] = field(default_factory=list)
 
 
@@ -138,8 +139,7 @@ class Plan:
     def add_slice(self, work: FileWork, position: int, slice_hash: bytes, length: int) -> None:
         """A slice that is a segment of its own."""
         segment = segment_id(slice_hash)
-        self._segments.append(NewSegment(segment, length))
-        self.segments_planned += 1
+        work.segments.append(NewSegment(segment, length))
         assert work.extents is not None
         work.extents.append((position, segment, 0, length))
 
@@ -171,6 +171,10 @@ class Plan:
 
     def complete(self, work: FileWork) -> None:
         """All extents of the file are known: store it."""
+        self._complete(work)
+        self._flush_if_full()
+
+    def _complete(self, work: FileWork) -> None:
         self._add_entry(work)
         for follower in work.followers:
             follower.extents = work.extents
@@ -193,10 +197,15 @@ class Plan:
         for work, offset, length in packed.pieces:
             assert work.extents is not None
             work.extents.append((work.size - length, segment, offset, length))
-            self.complete(work)
+            self._complete(work)
+        # Only now: a segment must come in one batch with all files that it is made from, or the uploader,
+        # which reads it from those files, would find some of them missing.
+        self._flush_if_full()
 
     def _add_entry(self, work: FileWork) -> None:
         self._touch(work.folder)
+        self._segments += work.segments
+        self.segments_planned += len(work.segments)
         if work.content_hash and work.extents:
             self._recent[work.content_hash] = work.extents
             self._seen.add(work.content_hash)
@@ -221,6 +230,8 @@ class Plan:
         self.files_planned += 1
         self._entries += 1
         self._release(work.folder)
+
+    def _flush_if_full(self) -> None:
         if self._entries >= BATCH_ENTRIES:
             self._flush()
 

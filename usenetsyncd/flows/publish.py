@@ -13,7 +13,7 @@ import structlog
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.rows import VersionRow, VersionState
 from usenetsyncd.clock import Clock
-from usenetsyncd.errors import NotFound
+from usenetsyncd.errors import FormatError, NotFound
 from usenetsyncd.flows.retrieve import retrieve
 from usenetsyncd.folders.attributes import unpack_attributes
 from usenetsyncd.model import (
@@ -29,7 +29,7 @@ from usenetsyncd.model import (
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.wire.head import Head, encode_head, head_address, head_hash
 from usenetsyncd.wire.keys import ReadKeys, SigningKey
-from usenetsyncd.wire.pages import update_tree
+from usenetsyncd.wire.pages import admit_entry, update_tree
 from usenetsyncd.wire.segment import content_hash, segment_id
 
 log = structlog.get_logger("publish")
@@ -136,6 +136,13 @@ class Publisher:
             if entry is not None and entry.link_group:
                 keyed = hashlib.blake2b(entry.link_group, key=self.keys.identity, digest_size=LINK_GROUP_BYTES)
                 entry = replace(entry, link_group=keyed.digest())
+            if entry is not None:
+                try:
+                    admit_entry(entry)
+                except FormatError as error:
+                    # One path that the format cannot hold must not keep the others from being published.
+                    self.catalogue.troubles.note(self.folder_row, path, "unpublishable", str(error))
+                    continue
             yield path, entry
 
 
