@@ -154,6 +154,7 @@ def test_a_file_that_cannot_be_written_says_what_to_write(short_dir: Path) -> No
     short_dir.chmod(0o555)
     # not by subprocess's user=: the interpreter may stand where only root can start it
     script = "import os, sys; from pathlib import Path; from usenetsyncd.settings.edit import *\n"
+    script += "from usenetsyncd.settings.layers import load_settings; load_settings(Path(sys.argv[1]), environ={})\n"
     script += "if os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
     script += (
         "try: add_folder(Path(sys.argv[1]), 'a', '/srv/a')\nexcept FileNotWritable as error: print(error)"
