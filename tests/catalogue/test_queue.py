@@ -334,6 +334,24 @@ def test_posted_pages_and_bad_cursors(catalogue: Catalogue, docs: int) -> None:
                 catalogue.queue.page(wrong, state=ArticleState.QUEUED)
 
 
+def test_a_page_of_posted_articles_looks_at_a_bounded_stretch(
+    catalogue: Catalogue, docs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("usenetsyncd.catalogue.queue.POSTED_STRETCH", 4)
+    fill(catalogue, docs, "abcdefghijklmnopqrst")
+    post(catalogue, [one for one in lease(catalogue) if one.segment_row in (2, 3, 15, 20)])
+    found, after, pages = [], None, 0
+    while True:
+        page = catalogue.queue.page(after, 3, ArticleState.POSTED)
+        found += [row.segment_row for row in page.rows]
+        pages += 1
+        if page.next is None:
+            break
+        after = page.next
+    assert found == [2, 3, 15, 20]
+    assert pages == 6
+
+
 def test_counts_follow_every_move_and_leave_removed_folders_out(catalogue: Catalogue, docs: int) -> None:
     other = catalogue.folders.ensure("other", b"/o", b"o" * 16).id
     fill(catalogue, docs, "abcd")

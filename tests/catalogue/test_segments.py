@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.catalogue.making import assert_sound, batch, directory, file, seg
+from tests.catalogue.making import assert_sound, batch, directory, file, post, seg
 from usenetsyncd.catalogue.catalogue import Catalogue
+from usenetsyncd.catalogue.segments import PostedSegments
 from usenetsyncd.errors import CatalogueError, NotFound
 from usenetsyncd.model import ArticleKind
 
@@ -30,6 +31,21 @@ def test_a_thousand_copies_of_one_piece_do_not_hide_the_others(catalogue: Catalo
     sources = catalogue.segments.sources(1)
     assert [source.offset for source in sources] == [0] * 8 + [10]
     assert len({source.path for source in sources}) == 9
+
+
+def test_a_file_says_how_much_of_it_is_posted(catalogue: Catalogue, docs: int) -> None:
+    extents = [(0, seg("one"), 0, 10), (10, seg("two"), 0, 10), (20, seg("one"), 0, 10)]
+    given = batch(
+        docs, directory(b"", file(b"f", "f", 30, extents=extents)), segments={"one": 10, "two": 10}, copies=2
+    )
+    catalogue.scan.store(given).result()
+    assert catalogue.segments.posted_of(1) == PostedSegments(2, 0)
+    post(
+        catalogue,
+        [one for one in catalogue.queue.lease(9).result() if one.copy == 1 or one.seg_id == seg("two")],
+    )
+    assert catalogue.segments.posted_of(1) == PostedSegments(2, 1)
+    assert catalogue.segments.posted_of(99) == PostedSegments(0, 0)
 
 
 def test_a_blob_is_kept_and_queued_once(catalogue: Catalogue, docs: int) -> None:

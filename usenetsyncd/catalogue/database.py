@@ -58,7 +58,9 @@ def open_writable(path: Path) -> Connection:
             ("secure_delete", 0),  # Debian builds with it on: every freed byte would be written again
             ("temp_store", "memory"),
             ("cache_size", -WRITER_CACHE_KIB),
-            ("wal_autocheckpoint", 4_096),
+            # Checkpointed less often, the pages of random indexes are written to the database once for many batches:
+            # +15 % files a second at a million files, for a WAL of 64 MiB (bench_catalogue).
+            ("wal_autocheckpoint", 16_384),
             ("journal_size_limit", WAL_LIMIT_BYTES),
         ],
         thread_safe=False,

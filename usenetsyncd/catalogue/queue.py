@@ -5,7 +5,7 @@ from concurrent.futures import Future
 
 from usenetsyncd.catalogue import leasing, outcomes
 from usenetsyncd.catalogue.database import Readers, Row
-from usenetsyncd.catalogue.paging import Page, bounded, decode_cursor, page_of
+from usenetsyncd.catalogue.paging import Page, bounded, decode_cursor, encode_cursor, page_of
 from usenetsyncd.catalogue.rows import (
     ArticleKey,
     ArticleState,
@@ -32,6 +32,8 @@ _LISTED = """SELECT a.folder_id, a.not_before, a.priority, a.segment_id, a.copy,
     a.generation, a.state, a.attempts, v.name, a.posted_at, a.message_id, f.reason
     FROM article a JOIN segment s ON s.id = a.segment_id LEFT JOIN server v ON v.id = a.server_id
     LEFT JOIN failure f ON f.segment_id = a.segment_id AND f.copy = a.copy"""
+
+POSTED_STRETCH = 50_000
 
 Keys = Iterable[tuple[int, int]]
 """(segment row, copy), such as ArticleKey."""
@@ -164,7 +166,10 @@ class Queue:
         state: ArticleState = ArticleState.QUEUED,
         folder_id: int | None = None,
     ) -> Page[QueuedArticle]:
-        """Articles in one state; in the order of the queue within each folder, posted ones by segment."""
+        """Articles in one state; in the order of the queue within each folder, posted ones by segment.
+
+        A page of posted articles may hold fewer than ``limit``, even none, and still have a next one.
+        """
         limit = bounded(limit)
         if state is ArticleState.POSTED:
             return self._posted_page(after, limit, folder_id)
@@ -180,14 +185,24 @@ class Queue:
         return page_of(rows, limit, _queued, lambda row: row[:5])
 
     def _posted_page(self, after: str | None, limit: int, folder_id: int | None) -> Page[QueuedArticle]:
+        """No index leads to posted articles, so a page looks at a bounded stretch and may be short."""
         key = decode_cursor(after, (int, int)) if after else (0, -1)
-        where, params = ("AND a.folder_id = ?", [folder_id]) if folder_id is not None else ("", [])
-        rows = self._readers.fetch(
-            f"{_LISTED} WHERE a.state = 0 {where} AND (a.segment_id, a.copy) > (?, ?) "
-            "ORDER BY a.segment_id, a.copy LIMIT ?",
-            (*params, *key, limit + 1),
-        )
-        return page_of(rows, limit, _queued, lambda row: row[3:5])
+        where, params = ("AND a.folder_id = ?", (folder_id,)) if folder_id is not None else ("", ())
+        with self._readers.lend() as database:
+            end = database.run(
+                "SELECT segment_id, copy FROM article WHERE (segment_id, copy) > (?, ?) "
+                "ORDER BY segment_id, copy LIMIT 1 OFFSET ?",
+                (*key, POSTED_STRETCH - 1),
+            ).fetchone()
+            rows = database.run(
+                f"{_LISTED} WHERE a.state = 0 {where} AND (a.segment_id, a.copy) > (?, ?) "
+                "AND (a.segment_id, a.copy) <= (?, ?) ORDER BY a.segment_id, a.copy LIMIT ?",
+                (*params, *key, *(end or (2**62, 0)), limit + 1),
+            ).fetchall()
+        page = page_of(rows, limit, _queued, lambda row: row[3:5])
+        if page.next is None and end is not None:
+            return Page(page.rows, encode_cursor(end))
+        return page
 
 
 def _queued(row: Row) -> QueuedArticle:

@@ -67,8 +67,7 @@ class Segments:
             "WHERE entry_id = ?) x JOIN article a ON a.segment_id = x.segment_id AND a.copy = 0",
             (entry_id,),
         )
-        assert row is not None  # an aggregate always has a row
-        return PostedSegments(row[0], row[1])
+        return PostedSegments(*row) if row else PostedSegments(0, 0)
 
     def blob(self, segment_row: int) -> bytes:
         """Content of an index, head or envelope segment. Raises NotFound."""
