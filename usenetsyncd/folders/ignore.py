@@ -16,6 +16,8 @@ RULES_FILE_LIMIT_BYTES = 1 << 20
 
 # How pathspec's regexes end where a path, or a directory above it, has matched.
 _DIRECTORY_MARK = b"(?P<ps_d>/)"
+_ANY_DIRECTORY = b"(?:.+/)?"
+_NO_SLASH = b"[^/]"
 _DIRECTORY_OR_END = b"(?:(?P<ps_d>/)|$)"
 
 
@@ -27,19 +29,23 @@ class IgnoreRules:
     """
 
     problems: tuple[str, ...] = ()
-    _any: re.Pattern[bytes] | None = field(default=None, repr=False)
-    # (regex, ignores), last line first; empty when no line begins with "!": _any decides alone then.
+    # What ignores by the last component alone, which is most of what people write, and what needs the path.
+    _by_name: re.Pattern[bytes] | None = field(default=None, repr=False)
+    _by_path: re.Pattern[bytes] | None = field(default=None, repr=False)
+    # (regex, ignores), last line first; empty when no line begins with "!": the two above decide alone then.
     _ordered: tuple[tuple[re.Pattern[bytes], bool], ...] = field(default=(), repr=False)
 
     def __bool__(self) -> bool:
-        return self._any is not None
+        return self._by_name is not None or self._by_path is not None
 
     def matches(self, path: RelativePath, is_dir: bool) -> bool:
         """Whether ``path`` itself is ignored; its parents are taken as looked at and not ignored."""
-        if self._any is None:
-            return False
         shown = path + b"/" if is_dir else path
-        if self._any.fullmatch(shown) is None:
+        by_name, by_path = self._by_name, self._by_path
+        if not (
+            (by_name is not None and by_name.fullmatch(shown, path.rfind(b"/") + 1) is not None)
+            or (by_path is not None and by_path.fullmatch(shown) is not None)
+        ):
             return False
         for regex, ignores in self._ordered:
             if regex.fullmatch(shown) is not None:
@@ -48,7 +54,7 @@ class IgnoreRules:
 
     def covers(self, path: RelativePath, is_dir: bool) -> bool:
         """Whether ``path`` or any directory above it is ignored (git never looks below an ignored one)."""
-        if self._any is None:
+        if not self:
             return False
         at = path.find(b"/")
         while at >= 0:
@@ -74,14 +80,13 @@ def compile_rules(*lists: Iterable[str | bytes]) -> IgnoreRules:
             continue
         if pattern.include is not None and pattern.regex is not None:
             regexes.append((_whole(pattern.regex.pattern), pattern.include))
-    if not any(ignores for _, ignores in regexes):
-        return IgnoreRules(tuple(problems))
-    # fullmatch and DOTALL: a newline is a byte of a name like any other.
-    at_all = re.compile(b"|".join(b"(?:%b)" % source for source, ignores in regexes if ignores), re.DOTALL)
-    if all(ignores for _, ignores in regexes):
-        return IgnoreRules(tuple(problems), at_all)
+    sources = [source for source, ignores in regexes if ignores]
+    by_name = _one_of([rest for source in sources if (rest := _of_name(source)) is not None])
+    by_path = _one_of([source for source in sources if _of_name(source) is None])
+    if len(sources) == len(regexes) or not sources:
+        return IgnoreRules(tuple(problems), by_name, by_path)
     ordered = tuple((re.compile(source, re.DOTALL), ignores) for source, ignores in reversed(regexes))
-    return IgnoreRules(tuple(problems), at_all, ordered)
+    return IgnoreRules(tuple(problems), by_name, by_path, ordered)
 
 
 def load_rules(root: FolderRoot, *lists: Iterable[str | bytes]) -> IgnoreRules:
@@ -116,3 +121,17 @@ def _whole(source: bytes) -> bytes:
     else:
         source += b".+"  # "a/**": whatever is below a, not a itself
     return source.removeprefix(b"^") if source.startswith((b"^", b".+")) else b".*" + source
+
+
+def _of_name(source: bytes) -> bytes | None:
+    """The part of a regex that concerns the last component, when nothing else matters; None otherwise."""
+    if not source.startswith(_ANY_DIRECTORY):
+        return None
+    rest = source.removeprefix(_ANY_DIRECTORY)
+    name = rest.removesuffix(b"/?").removesuffix(b"/")
+    return None if b"/" in name.replace(_NO_SLASH, b"") else rest
+
+
+def _one_of(sources: list[bytes]) -> re.Pattern[bytes] | None:
+    # fullmatch and DOTALL: a newline is a byte of a name like any other.
+    return re.compile(b"|".join(b"(?:%b)" % source for source in sources), re.DOTALL) if sources else None

@@ -29,21 +29,34 @@ class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
+_HOW_SIZE_BYTES = ctypes.sizeof(_OpenHow)
+
+
 class _OneCall:
     """openat2(2) where the kernel has it: a whole path in one call, symlinks refused by the kernel."""
 
     def __init__(self) -> None:
         self.present = sys.platform == "linux"
+        self._hows: dict[int, tuple[_OpenHow, int]] = {}
         if self.present:
             self._syscall = ctypes.CDLL(None, use_errno=True).syscall
             self._syscall.restype = ctypes.c_long
+            self._syscall.argtypes = (
+                ctypes.c_long,
+                ctypes.c_int,
+                ctypes.c_char_p,
+                ctypes.c_void_p,
+                ctypes.c_size_t,
+            )
 
     def open(self, root_fd: int, path: bytes, flags: int) -> int:
         """Returns a descriptor, or -1 where the caller has to walk. Raises OSError as open(2) does."""
-        how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH)
-        fd = self._syscall(
-            _SYS_OPENAT2, ctypes.c_int(root_fd), path, ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how))
-        )
+        how = self._hows.get(flags)
+        if how is None:
+            made = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH)
+            # The structure is kept beside its address, which is all that the call needs.
+            how = self._hows[flags] = (made, ctypes.addressof(made))
+        fd = self._syscall(_SYS_OPENAT2, root_fd, path, how[1], _HOW_SIZE_BYTES)
         if fd >= 0:
             return int(fd)
         code = ctypes.get_errno()

@@ -21,8 +21,9 @@ PART_PREFIX = b".usenetsync-"
 PART_SUFFIX = b".part"
 """Our own temporary files, ``.usenetsync-<random>.part``, are never part of a folder."""
 
+# NUL, which ends a name and sorts before all that a name can hold, then
 # st_mode, st_ino, st_size, st_mtime_ns, st_ctime_ns, st_nlink | st_blocks
-_KEY = struct.Struct(">IQQqqIQ")
+_KEY = struct.Struct(">xIQQqqIQ")
 _OF_FOLDER = struct.Struct(">Iq")
 # Blocks stand last and outside the digest: delayed allocation changes them without touching any time.
 _UNHASHED_BYTES = 8
@@ -77,7 +78,6 @@ class FolderStat:
 class DirectoryListing:
     """One directory, its files and symlinks unread.
 
-    status: the directory's own attributes, mode and mtime among what is digested. None only with ``problem``.
     subdirectories: names, sorted. skipped: (name, what it is) of sockets, fifos and devices.
     unreadable: names that could not be looked at. They are neither entries nor absent: keep what is known.
     own_parts: names of our temporary files; they are nothing else's business than ``Target.sweep``'s.
@@ -87,16 +87,28 @@ class DirectoryListing:
     """
 
     path: RelativePath
-    status: FolderStat | None
+    _own: os.stat_result | None = field(repr=False)
     subdirectories: list[bytes]
     skipped: list[tuple[bytes, str]]
     unreadable: list[tuple[bytes, OSError]]
     digest: bytes | None
     problem: OSError | None
     listed_at_ns: int
-    file_count: int
     own_parts: list[bytes]
     _keys: list[bytes] = field(repr=False)
+
+    @property
+    def status(self) -> FolderStat | None:
+        """The directory's own attributes; mode and mtime are digested. None only with ``problem``."""
+        own = self._own
+        if own is None:
+            return None
+        return FolderStat(own.st_mode & 0o7777, own.st_mtime_ns, own.st_ctime_ns, own.st_ino, own.st_dev)
+
+    @property
+    def file_count(self) -> int:
+        """Files and symlinks."""
+        return len(self._keys)
 
     @property
     def entries(self) -> list[ListedEntry]:
@@ -153,8 +165,9 @@ def walk(
         if listing is None:
             continue
         yield listing
-        below = sorted((name + b"/" for name in listing.subdirectories), reverse=True)
-        ahead.extend(join(listing.path, name[:-1]) for name in below)
+        if listing.subdirectories:
+            below = sorted((name + b"/" for name in listing.subdirectories), reverse=True)
+            ahead.extend(join(listing.path, name[:-1]) for name in below)
 
 
 def _list(
@@ -186,35 +199,30 @@ def _list(
                 ctime_ns = status.st_ctime_ns
                 if ctime_ns >= suspect_from_ns or mtime_ns >= suspect_from_ns:
                     suspects.append((mtime_ns, ctime_ns))
-                add(
-                    b"%b\0%b"
-                    % (
-                        name,
-                        pack(mode, status[1], status[6], mtime_ns, ctime_ns, status[3], status.st_blocks),
-                    )
-                )
+                add(name + pack(mode, status[1], status[6], mtime_ns, ctime_ns, status[3], status.st_blocks))
             elif kind == 0o040000:
                 subdirectories.append(name)
             else:
                 others.append((name, mode))
     keys.sort()
     subdirectories.sort()
-    own_parts = _take_own_parts(keys)
+    own_parts = _take_own_parts(keys) if keys else []
     if ignore is not None:
         keys, subdirectories, others = _not_ignored(ignore, path, keys, subdirectories, others)
-    racy = any(is_racy(mtime_ns, ctime_ns, listed_at_ns) for mtime_ns, ctime_ns in suspects)
+    racy = bool(suspects) and any(is_racy(*times, listed_at_ns) for times in suspects)
     return DirectoryListing(
-        path=path,
-        status=FolderStat(own.st_mode & 0o7777, own.st_mtime_ns, own.st_ctime_ns, own.st_ino, own.st_dev),
-        subdirectories=subdirectories,
-        skipped=[(name, _SPECIAL.get(stat.S_IFMT(mode), "unknown")) for name, mode in sorted(others)],
-        unreadable=unreadable,
-        digest=None if racy or unreadable else _digest(own, keys, subdirectories),
-        problem=None,
-        listed_at_ns=listed_at_ns,
-        file_count=len(keys),
-        own_parts=own_parts,
-        _keys=keys,
+        path,
+        own,
+        subdirectories,
+        [(name, _SPECIAL.get(stat.S_IFMT(mode), "unknown")) for name, mode in sorted(others)]
+        if others
+        else [],
+        unreadable,
+        None if racy or unreadable else _digest(own, keys, subdirectories),
+        None,
+        listed_at_ns,
+        own_parts,
+        keys,
     )
 
 
@@ -227,15 +235,15 @@ _SPECIAL = {
 
 
 def _unlisted(path: RelativePath, problem: OSError, listed_at_ns: int) -> DirectoryListing:
-    return DirectoryListing(path, None, [], [], [], None, problem, listed_at_ns, 0, [], [])
+    return DirectoryListing(path, None, [], [], [], None, problem, listed_at_ns, [], [])
 
 
 def _digest(own: os.stat_result, keys: list[bytes], subdirectories: list[bytes]) -> bytes:
     """Each key ends in fields of fixed width, so no two different directories give the same bytes."""
-    hashed = blake2b(_OF_FOLDER.pack(own.st_mode & 0o7777, own.st_mtime_ns), digest_size=DIGEST_SIZE_BYTES)
-    hashed.update(b"".join([key[:-_UNHASHED_BYTES] for key in keys]))
-    hashed.update(b"\0" + b"/".join(subdirectories))
-    return hashed.digest()
+    parts = [key[:-_UNHASHED_BYTES] for key in keys]
+    parts.append(b"\0%b" % b"/".join(subdirectories))
+    parts.append(_OF_FOLDER.pack(own.st_mode & 0o7777, own.st_mtime_ns))
+    return blake2b(b"".join(parts), digest_size=DIGEST_SIZE_BYTES).digest()
 
 
 def _take_own_parts(keys: list[bytes]) -> list[bytes]:
@@ -265,7 +273,7 @@ def _not_ignored(
 
 
 def _name(key: bytes) -> bytes:
-    return key[: -_KEY.size - 1]
+    return key[: -_KEY.size]
 
 
 def _unpack(key: bytes, listed_at_ns: int) -> ListedEntry:

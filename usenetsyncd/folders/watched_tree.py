@@ -14,7 +14,6 @@ from usenetsyncd.folders.scan import join
 from usenetsyncd.model import RelativePath
 
 UNWATCHED_LISTED_LIMIT = 10_000
-_DRAIN_EVERY = 64
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 _OUT_OF_WATCHES = frozenset({errno.ENOSPC, errno.ENOMEM})
 
@@ -52,7 +51,7 @@ class Tree:
 class WatchTable:
     """Watches of all trees. Belongs to one thread.
 
-    drain: called now and then during a long walk, to take events out of the kernel's queue before it
+    drain: called after each directory of a walk, to take events out of the kernel's queue before it
     overflows.
     """
 
@@ -91,7 +90,6 @@ class WatchTable:
         """
         seen: set[int] = set()
         ahead: list[tuple[RelativePath, bool]] = [(start, False)]
-        count = 0
         with FolderRoot(tree.path) as root:
             if not start:
                 status = os.fstat(root.fd)
@@ -105,9 +103,7 @@ class WatchTable:
                 if watch is not None:
                     seen.add(watch)
                 ahead.extend((name, watch is None) for name in below)
-                count += 1
-                if count % _DRAIN_EVERY == 0:
-                    self._drain()
+                self._drain()
         return seen
 
     def drop(self, tree: Tree) -> None:
