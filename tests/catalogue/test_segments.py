@@ -4,7 +4,7 @@ import pytest
 
 from tests.catalogue.making import assert_sound, batch, directory, file, post, seg
 from usenetsyncd.catalogue.catalogue import Catalogue
-from usenetsyncd.catalogue.segments import PostedSegments
+from usenetsyncd.catalogue.rows import PostedSegments
 from usenetsyncd.errors import CatalogueError, NotFound
 from usenetsyncd.model import ArticleKind
 
