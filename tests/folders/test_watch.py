@@ -434,6 +434,7 @@ print(coverage.problem)
 """
 
 
+@pytest.mark.requires("user-namespaces")
 def test_without_enough_watches_it_is_said_how_many_and_which(tmp_path: Path) -> None:
     """In a user namespace of its own, where the limit can be set."""
     for number in range(100):

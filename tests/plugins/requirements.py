@@ -8,6 +8,7 @@ import importlib
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -39,6 +40,14 @@ def _systemd_python_missing() -> str | None:
     return None
 
 
+def _user_namespaces_missing() -> str | None:
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        return "no unshare (Debian package util-linux)"
+    made = subprocess.run([unshare, "-Ur", "true"], capture_output=True)
+    return None if made.returncode == 0 else "user namespaces are not allowed here"
+
+
 PROBES: dict[str, Callable[[], str | None]] = {
     "git": _command("git", "git"),
     "inn": _inn_missing,
@@ -48,6 +57,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "root": lambda: None if os.geteuid() == 0 else "not root",
     "systemd-analyze": _command("systemd-analyze", "systemd"),
     "systemd-python": _systemd_python_missing,
+    "user-namespaces": _user_namespaces_missing,
     "unprivileged": lambda: (
         None if os.geteuid() != 0 else "root may do everything, so nothing can be refused"
     ),

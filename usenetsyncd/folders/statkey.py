@@ -10,7 +10,9 @@ from usenetsyncd.errors import FileChanged, FileUnreadable, FolderError
 NS_PER_S = 1_000_000_000
 
 # Linux stamps files with the time of the last timer tick: CONFIG_HZ=100 makes 10 ms the worst case.
-TICK_NS = max(10_000_000, 2 * int(time.clock_getres(getattr(time, "CLOCK_REALTIME_COARSE", 0)) * NS_PER_S))
+_COARSE_CLOCK: int | None = getattr(time, "CLOCK_REALTIME_COARSE", None)
+_RESOLUTION_S = time.clock_getres(_COARSE_CLOCK) if _COARSE_CLOCK is not None else 0.0
+TICK_NS = max(10_000_000, 2 * int(_RESOLUTION_S * NS_PER_S))
 # FAT keeps two seconds, ext4 with small inodes and some network filesystems one.
 COARSE_NS = 2 * NS_PER_S
 
