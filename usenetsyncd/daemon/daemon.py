@@ -198,7 +198,9 @@ class Daemon:
 
     def _overflowed(self, name: str, reason: str) -> None:
         self.overflows[name] = reason, self.clock.now()
-        self.catalogue.events.add("warning", "watch_overflow", f"{name}: {reason}; the folder is scanned again")
+        self.catalogue.events.add(
+            "warning", "watch_overflow", f"{name}: {reason}; the folder is scanned again"
+        )
         self._request_scan(name, reason)
 
     def _request_scan(self, name: str, reason: str) -> None:

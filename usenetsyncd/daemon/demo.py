@@ -63,7 +63,9 @@ class _Story:
         self._say("UsenetSync demo: a folder goes to a news server and comes back somewhere else.\n")
         _make_tree(self._photos)
         files, size = _count(self._photos)
-        self._scene(f"A folder with {files} files, {size / 1e6:.1f} MB: small ones, large ones, links, odd names.")
+        self._scene(
+            f"A folder with {files} files, {size / 1e6:.1f} MB: small ones, large ones, links, odd names."
+        )
         with LoopbackServer(self._spool) as server:
             host, port = server.address
             self._scene(f"A news server of our own listens on {host}:{port}; any other would do.")
@@ -104,11 +106,15 @@ class _Story:
     def _compare(self, restored: Path) -> int:
         expected, found = _hashes(self._photos), _hashes(restored)
         took_s = time.monotonic() - self._started
-        wrong = sorted(path for path in expected.keys() | found.keys() if expected.get(path) != found.get(path))
+        wrong = sorted(
+            path for path in expected.keys() | found.keys() if expected.get(path) != found.get(path)
+        )
         if wrong:
             self._say(f"\n{len(wrong)} of {len(expected)} paths differ, the first: {wrong[0]!r}")
             return int(ExitCode.FAILED)
-        self._say(f"\n{len(expected)} paths compared by SHA-256, kind, mode and time: all the same. ({took_s:.1f} s)")
+        self._say(
+            f"\n{len(expected)} paths compared by SHA-256, kind, mode and time: all the same. ({took_s:.1f} s)"
+        )
         return int(ExitCode.DONE)
 
     def _scene(self, text: str) -> None:
@@ -188,9 +194,18 @@ class _DaemonProcess:
             self._say(f"            {line}")
 
     def _client(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "usenetsyncd.cli.usyncctl", "--socket", str(self._home / "s"), *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "usenetsyncd.cli.usyncctl",
+            "--socket",
+            str(self._home / "s"),
+            *arguments,
+        ]
         environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "100"}
-        return subprocess.run(command, input=stdin or "", capture_output=True, text=True, env=environment, check=False)
+        return subprocess.run(
+            command, input=stdin or "", capture_output=True, text=True, env=environment, check=False
+        )
 
 
 def _make_tree(root: Path) -> None:

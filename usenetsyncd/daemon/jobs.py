@@ -58,7 +58,9 @@ class Jobs:
             if job.kind == RESTORE:
                 self._launch(job)
             else:
-                self._catalogue.jobs.finish(job.id, JobState.FAILED, None, "interrupted", "the daemon was stopped")
+                self._catalogue.jobs.finish(
+                    job.id, JobState.FAILED, None, "interrupted", "the daemon was stopped"
+                )
 
     def start_restore(
         self, source: str, paths: list[bytes], target: Path, overwrite: bool, dry_run: bool
@@ -82,10 +84,14 @@ class Jobs:
             running = self._running.get(job_id)
         if running is not None:
             running[1].set()
-            self._catalogue.jobs.finish(job.id, JobState.CANCELLED, None, "cancelled", "cancelled on request").result()
+            self._catalogue.jobs.finish(
+                job.id, JobState.CANCELLED, None, "cancelled", "cancelled on request"
+            ).result()
             self._plan_path(job_id).unlink(missing_ok=True)
         elif job.state in (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED):
-            self._catalogue.jobs.finish(job.id, JobState.CANCELLED, None, "cancelled", "cancelled on request").result()
+            self._catalogue.jobs.finish(
+                job.id, JobState.CANCELLED, None, "cancelled", "cancelled on request"
+            ).result()
         self._notify()
 
     def target_of(self, job: JobRow) -> str:
@@ -127,7 +133,13 @@ class Jobs:
             summary = self._restore_patiently(job, stop)
             result = _as_result(summary)
             self._catalogue.jobs.finish(job.id, JobState.DONE, result, None, None).result()
-            log.info("restore_finished", job=job.id, files=summary.files, bytes=summary.bytes, failed=summary.failed)
+            log.info(
+                "restore_finished",
+                job=job.id,
+                files=summary.files,
+                bytes=summary.bytes,
+                failed=summary.failed,
+            )
         except Cancelled:
             log.info("job_interrupted", job=job.id)
         except UsenetSyncError as error:
@@ -186,7 +198,9 @@ class Jobs:
         name, _, version = source.partition("@")
         if any(folder.name == name for folder in self._folders):
             folder = self._folders.named(name)
-            return locate_own(self._news, self._catalogue, folder.row, folder.keys, int(version) if version else None)
+            return locate_own(
+                self._news, self._catalogue, folder.row, folder.keys, int(version) if version else None
+            )
         return locate(self._news, source, self._clock, self._known)
 
     def _known(self, fingerprint: Fingerprint) -> KnownVersion | None:

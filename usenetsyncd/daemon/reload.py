@@ -53,7 +53,12 @@ class Reloader:
             old = daemon.loaded
             done: list[Callable[[LoadedSettings], None]] = []
             try:
-                for commit in (self._commit_logs, self._commit_news, self._commit_folders, self._commit_limits):
+                for commit in (
+                    self._commit_logs,
+                    self._commit_news,
+                    self._commit_folders,
+                    self._commit_limits,
+                ):
                     done.append(commit)
                     commit(new)
             except BaseException:

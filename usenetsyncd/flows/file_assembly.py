@@ -7,7 +7,14 @@ last part has come they are read back, hashed and renamed. Only a bounded number
 from collections import OrderedDict
 from threading import Lock, RLock
 
-from usenetsyncd.errors import Cancelled, CatalogueError, ContentMismatch, DiskFull, FormatError, UsenetSyncError
+from usenetsyncd.errors import (
+    Cancelled,
+    CatalogueError,
+    ContentMismatch,
+    DiskFull,
+    FormatError,
+    UsenetSyncError,
+)
 from usenetsyncd.flows.restore_plan import DONE, FAILED, Item, Need, RestorePlan
 from usenetsyncd.folders import read
 from usenetsyncd.folders.place import Target
@@ -25,7 +32,9 @@ HASH_BYTES = 16
 class FileAssembly:
     """Writes contents into files. Threads may share it; each file is worked on by one at a time."""
 
-    def __init__(self, plan: RestorePlan, target: Target, rings: tuple[ReadKeys, ...], overwrite: bool) -> None:
+    def __init__(
+        self, plan: RestorePlan, target: Target, rings: tuple[ReadKeys, ...], overwrite: bool
+    ) -> None:
         self._plan = plan
         self._target = target
         self._identities = [keys.identity for keys in rings]
@@ -142,7 +151,11 @@ class FileAssembly:
         """Hash a file whose parts are all written, and give it its name. False: it must be fetched again."""
         opened = self._open(item)
         with opened.lock:
-            if opened.closed or self._plan.item_state(item.id) == DONE or self._plan.missing_segments(item.id):
+            if (
+                opened.closed
+                or self._plan.item_state(item.id) == DONE
+                or self._plan.missing_segments(item.id)
+            ):
                 return False
             entry = item.entry
             parent, _ = split(entry.path)

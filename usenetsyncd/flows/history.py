@@ -5,7 +5,6 @@ from itertools import pairwise
 
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.rows import VersionRow
-
 from usenetsyncd.flows.index_reader import IndexReader
 from usenetsyncd.model import ArticleKind, Entry, PageRef, RelativePath
 from usenetsyncd.news.service import NewsService
@@ -73,5 +72,3 @@ def _versions(catalogue: Catalogue, folder_row: int, before: int | None) -> list
         if after is None:
             break
     return rows
-
-

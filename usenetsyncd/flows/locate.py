@@ -85,7 +85,11 @@ def locate_own(
     news: NewsService, catalogue: Catalogue, folder_row: int, keys: ReadKeys, version: int | None
 ) -> Located:
     """A version of a folder of this daemon's own; None: the newest published one."""
-    row = catalogue.versions.newest(folder_row) if version is None else catalogue.versions.get(folder_row, version)
+    row = (
+        catalogue.versions.newest(folder_row)
+        if version is None
+        else catalogue.versions.get(folder_row, version)
+    )
     if row is None or row.state is not VersionState.PUBLISHED:
         raise NothingPublished("no version of this folder has been published yet")
     return read_head(news, (keys,), keys.fingerprint, row.epoch, row.version)
@@ -126,7 +130,9 @@ def newest_head(
     )
     if located is None:
         if known is not None:
-            raise Rollback(f"version {known.version} was seen before, but no server has it or a newer one now")
+            raise Rollback(
+                f"version {known.version} was seen before, but no server has it or a newer one now"
+            )
         raise NothingPublished("the share exists, but no version of the folder can be found")
     _check_history(news, located, known, epoch)
     warnings = [f"version {version} is on the servers but is not the publisher's" for version in struck]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from usenetsyncd.catalogue.scan_store import DirectoryUpdate, EntryRow, EntryUpdate, NewSegment, ScanBatch
-from usenetsyncd.model import EntryKind, Priority, RelativePath, SegmentId
+from usenetsyncd.model import EntryKind, Priority, RelativePath
 from usenetsyncd.wire.segment import PackedSegment, Packer, segment_id
 
 BATCH_ENTRIES = 4_000

@@ -134,7 +134,9 @@ class Publisher:
         )
         for path, entry in changes:
             if entry is not None and entry.link_group:
-                keyed = hashlib.blake2b(entry.link_group, key=self.keys.identity, digest_size=LINK_GROUP_BYTES)
+                keyed = hashlib.blake2b(
+                    entry.link_group, key=self.keys.identity, digest_size=LINK_GROUP_BYTES
+                )
                 entry = replace(entry, link_group=keyed.digest())
             if entry is not None:
                 try:

@@ -94,7 +94,9 @@ class Reindex:
 
     def whole(self) -> ReindexOutcome:
         """Scan the whole folder. Raises RootMissing (nothing is changed then) and Cancelled."""
-        self._known = {path: (row, digest) for path, row, digest in self._catalogue.scan.digests(self._folder_id)}
+        self._known = {
+            path: (row, digest) for path, row, digest in self._catalogue.scan.digests(self._folder_id)
+        }
         self._fresh = not self._known
         with check_root(self._path, self._had_files()) as self._root:
             return self._run(self._scan_tree())
@@ -379,5 +381,3 @@ def _key(work: FileWork) -> FileKey:
 
 def _is_below(path: RelativePath, folder: RelativePath) -> bool:
     return not folder or path == folder or path.startswith(folder + b"/")
-
-

@@ -70,7 +70,9 @@ class RestorePlan:
                     self._db.execute(statement)
             self._db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
-            raise CatalogueError(f"the plan of this restore is damaged ({error}); start the restore again") from error
+            raise CatalogueError(
+                f"the plan of this restore is damaged ({error}); start the restore again"
+            ) from error
 
     def close(self, delete: bool = False) -> None:
         """Close the file; ``delete`` when the job is over."""
@@ -167,7 +169,9 @@ class RestorePlan:
     def done_totals(self) -> tuple[int, int]:
         """(files, bytes) that are in their places."""
         row = self._one(
-            "SELECT count(*), coalesce(sum(size), 0) FROM item WHERE kind = ? AND state = ?", EntryKind.FILE, DONE
+            "SELECT count(*), coalesce(sum(size), 0) FROM item WHERE kind = ? AND state = ?",
+            EntryKind.FILE,
+            DONE,
         )
         return int(row[0]), int(row[1])
 
@@ -340,9 +344,7 @@ def _item(row: tuple) -> Item:  # type: ignore[type-arg]
 def _pack_xattrs(xattrs: tuple[tuple[bytes, bytes], ...]) -> bytes | None:
     if not xattrs:
         return None
-    return b"".join(
-        len(name).to_bytes(2) + name + len(value).to_bytes(4) + value for name, value in xattrs
-    )
+    return b"".join(len(name).to_bytes(2) + name + len(value).to_bytes(4) + value for name, value in xattrs)
 
 
 def _unpack_xattrs(packed: bytes | None) -> tuple[tuple[bytes, bytes], ...]:

@@ -40,7 +40,9 @@ def retrieve(news: NewsService, rings: Sequence[ReadKeys], at: ArticleAddress) -
             except NewerFormat:
                 raise
             except FormatError as error:
-                log.warning("article_corrupt", kind=at.kind.name, generation=address.generation, reason=str(error))
+                log.warning(
+                    "article_corrupt", kind=at.kind.name, generation=address.generation, reason=str(error)
+                )
                 corrupt = error
     if corrupt is not None:
         raise corrupt

@@ -41,7 +41,9 @@ def create_public_share(
     )
     # The share first: an envelope in the queue must find its keys.
     sealed = vault.seal_secret(secret)
-    share = catalogue.shares.add(share_id, folder_row, "public", sealed, float(expires_s) if expires_s else None)
+    share = catalogue.shares.add(
+        share_id, folder_row, "public", sealed, float(expires_s) if expires_s else None
+    )
     catalogue.shares.update(share_id, serial=envelope.serial).result()
     catalogue.segments.add_blob(
         folder_row,

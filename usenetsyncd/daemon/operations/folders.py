@@ -18,7 +18,9 @@ class FolderOperations(Base):
 
     def folders(self, after: str | None, limit: int) -> schema.FolderList:
         """By id."""
-        named = sorted((f for f in self._daemon.folders if after is None or f.name > after), key=lambda f: f.name)
+        named = sorted(
+            (f for f in self._daemon.folders if after is None or f.name > after), key=lambda f: f.name
+        )
         page = named[:limit]
         more = page[-1].name if len(named) > limit else None
         return schema.FolderList(folders=[self._folder(folder) for folder in page], next=more)  # type: ignore[attr-defined]
@@ -68,7 +70,9 @@ class FolderOperations(Base):
         """Paths that could not be taken as they should."""
         page = self._daemon.catalogue.troubles.list(self._live(folder).row, after, limit)
         errors = [
-            schema.FolderError(path=t.path, code=t.code, message=t.message, since=t.since, attempts=t.attempts)
+            schema.FolderError(
+                path=t.path, code=t.code, message=t.message, since=t.since, attempts=t.attempts
+            )
             for t in page.rows
         ]
         return schema.FolderErrorList(folder=folder, errors=errors, next=page.next)
@@ -113,7 +117,9 @@ class FolderOperations(Base):
         """path: absolute, whether or not it still exists. Raises NotFound."""
         live, relative = self._find(path)
         before = int(after) if after else None
-        history, more = file_history(self._daemon.catalogue, self._daemon.news, live.row, live.keys, relative, before, limit)
+        history, more = file_history(
+            self._daemon.catalogue, self._daemon.news, live.row, live.keys, relative, before, limit
+        )
         versions = [
             schema.FileVersion(
                 version=change.version,

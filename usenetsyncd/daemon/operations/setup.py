@@ -55,7 +55,9 @@ class SetupOperations(Base):
     def config_validate(self, text: schema.ConfigText | None) -> schema.ConfigReport:
         """Check a text, or when None what stands in the files now."""
         try:
-            loaded: LoadedSettings = self._reloader.load() if text is None else load_text(text.text, text.name)
+            loaded: LoadedSettings = (
+                self._reloader.load() if text is None else load_text(text.text, text.name)
+            )
         except ConfigurationErrors as error:
             problems = [str(problem) for problem in error.problems]
             return schema.ConfigReport(valid=False, problems=problems)
@@ -77,7 +79,12 @@ class SetupOperations(Base):
     def credentials(self) -> schema.CredentialList:
         """Names, never values."""
         kept = self._daemon.vault.credentials.list()
-        named = {name for server in self._daemon.settings.servers if server.password for name in server.password.credentials}
+        named = {
+            name
+            for server in self._daemon.settings.servers
+            if server.password
+            for name in server.password.credentials
+        }
         return schema.CredentialList(
             credentials=[schema.Credential(name=one.name, source=one.source) for one in kept],
             missing=sorted(named - {one.name for one in kept}),

@@ -69,7 +69,10 @@ class StateOperations(Base):
     def version(self) -> schema.Version:
         """Versions of what runs."""
         return schema.Version(
-            version=__version__, format_version=FORMAT_VERSION, python=platform.python_version(), pid=os.getpid()
+            version=__version__,
+            format_version=FORMAT_VERSION,
+            python=platform.python_version(),
+            pid=os.getpid(),
         )
 
     def idle(self) -> schema.Idle:
@@ -157,7 +160,9 @@ class StateOperations(Base):
     def _warnings(self, folders: list[schema.Folder]) -> list[schema.Trouble]:
         daemon = self._daemon
         found = [
-            schema.Trouble(code="account", message=problem, action="usyncctl credential set NAME", level="error")
+            schema.Trouble(
+                code="account", message=problem, action="usyncctl credential set NAME", level="error"
+            )
             for problem in daemon.account_problems
         ]
         found += [
@@ -193,7 +198,11 @@ class StateOperations(Base):
         live = self._live(folder.id)
         row = self._daemon.catalogue.folders.by_id(live.row)
         if row.failed_articles:
-            warn("failed", f"{row.failed_articles} articles could not be posted", "usyncctl queue --state failed")
+            warn(
+                "failed",
+                f"{row.failed_articles} articles could not be posted",
+                "usyncctl queue --state failed",
+            )
         watch = self._daemon.watch
         coverage = None if watch is None else watch.coverage(folder.id)
         if coverage is not None and not coverage.complete:

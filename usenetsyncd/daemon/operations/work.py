@@ -45,7 +45,9 @@ class WorkOperations(Base):
                     return
                 activity = self._daemon.indexer.activity
                 if activity is not None and activity.folder == request.folder:
-                    yield schema.ScanProgress(folder=request.folder, files=activity.files, bytes=activity.bytes)
+                    yield schema.ScanProgress(
+                        folder=request.folder, files=activity.files, bytes=activity.bytes
+                    )
             ended.append(_scan_ended(request))
             yield ended[-1]
         yield schema.ScanSummary(
@@ -204,7 +206,9 @@ class WorkOperations(Base):
             live.settings.redundancy.copies,
         )
         daemon.uploader.wake()
-        daemon.catalogue.events.add("info", "share_created", f"{live.name}: share {share.id} was made", live.row)
+        daemon.catalogue.events.add(
+            "info", "share_created", f"{live.name}: share {share.id} was made", live.row
+        )
         return self.share(share.id)
 
     def shares(self, folder: str | None, after: str | None, limit: int) -> schema.SharePage:
@@ -220,7 +224,9 @@ class WorkOperations(Base):
             raise UsageError("the folder of this share is not in the configuration any more")
         string = access_string(self._daemon.vault, row, live.signing.fingerprint)
         shown = self._share(row)
-        return schema.ShareString(string=string, **{name: getattr(shown, name) for name in schema.Share.model_fields})
+        return schema.ShareString(
+            string=string, **{name: getattr(shown, name) for name in schema.Share.model_fields}
+        )
 
     def _share(self, row: ShareRow) -> schema.Share:
         state = "active"
