@@ -216,7 +216,10 @@ class Store:
             time.sleep(self.delay_s)
         if verb == "POST":
             peer.say("340 go ahead")
-            self.take(peer, self._keep(peer.hear_article() + b"\r\n"))
+            if article := peer.hear_article():
+                self.take(peer, self._keep(article + b"\r\n"))
+            else:
+                peer.say("441 an article needs headers")
         elif verb == "DATE":
             peer.say("111 20261122000000")
         elif verb in ("STAT", "BODY"):

@@ -67,13 +67,14 @@ def test_a_240_without_any_id_gives_ours(serve: Serve) -> None:
 @pytest.mark.parametrize("reply", ["441 435 Duplicate", "441 message-id already exists", "435 no thanks"])
 def test_a_duplicate_is_told_apart_and_not_tried_again(serve: Serve, reply: str) -> None:
     store = Answers(reply)
-    with ScriptedServer(store) as server:
-        with pytest.raises(PostDuplicate):
-            serve(server.account()).post(article())
+    with ScriptedServer(store) as server, pytest.raises(PostDuplicate):
+        serve(server.account()).post(article())
     assert len(store.posted) == 1
 
 
-@pytest.mark.parametrize("reply", ["cut", "silence", "400 going down", "340 again?", "nonsense"])
+@pytest.mark.parametrize(
+    "reply", ["cut", "silence", "400 going down", "502 no more", "340 again?", "nonsense"]
+)
 def test_an_article_whose_answer_is_lost_is_doubtful_and_not_posted_again_anywhere(
     serve: Serve, reply: str
 ) -> None:
@@ -107,9 +108,8 @@ def test_trouble_before_the_article_is_tried_again(serve: Serve, trouble: str) -
 
 def test_a_refusal_that_stays_is_told_after_the_tries_of_the_table(serve: Serve) -> None:
     store = Answers(*["441 posting failed"] * 9)
-    with ScriptedServer(store) as server:
-        with pytest.raises(PostRefused, match="441 posting failed"):
-            serve(server.account()).post(article())
+    with ScriptedServer(store) as server, pytest.raises(PostRefused, match="441 posting failed"):
+        serve(server.account()).post(article())
     assert len(store.posted) == 3
 
 
@@ -173,9 +173,11 @@ def test_when_no_server_is_left_the_reason_and_the_wait_are_told(serve: Serve) -
     def refuse(peer: Peer) -> None:
         peer.say("502 service permanently unavailable")
 
-    with ScriptedServer(refuse) as server:
-        with pytest.raises(NoServer, match="permanently unavailable") as caught:
-            serve(server.account()).post(article())
+    with (
+        ScriptedServer(refuse) as server,
+        pytest.raises(NoServer, match="permanently unavailable") as caught,
+    ):
+        serve(server.account()).post(article())
     assert caught.value.retry_after_s == pytest.approx(300, abs=1)
 
 

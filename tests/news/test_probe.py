@@ -1,6 +1,7 @@
 """``server test``: what a person reads about a server."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -118,8 +119,12 @@ def test_a_server_that_answers_one_command_at_a_time_has_no_pipelining(serve: Se
 
 
 def test_a_test_never_exceeds_the_account_beside_what_is_running(serve: Serve) -> None:
-    slow = Store(delay_s=0.3)
-    with ScriptedServer(slow) as server:
+    class SlowPost(Store):
+        def take(self, peer: Peer, name: str) -> None:
+            time.sleep(0.4)
+            super().take(peer, name)
+
+    with ScriptedServer(SlowPost()) as server:
         service = serve(server.account(connections=2))
         posting = threading.Thread(target=service.post, args=(article(),))
         posting.start()

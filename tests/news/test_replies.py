@@ -24,6 +24,8 @@ CASES = [
     (S.MODE, 200, "reader", "mode_ready"),
     (S.LOGIN, 381, "password", "login_wants_password"),
     (S.LOGIN, 281, "welcome", "login_accepted"),
+    (S.LOGIN, 502, "Already authenticated", "already_logged_in"),
+    (S.LOGIN, 502, "already too many connections", "too_many_connections"),
     (S.POST, 340, "send it", "post_ready"),
     (S.ARTICLE, 240, "<a@b> received", "article_accepted"),
     (S.STAT, 223, "0 <a@b>", "stat_present"),
@@ -50,6 +52,7 @@ CASES = [
     (S.POST, 440, "posting not permitted", "posting_forbidden"),
     (S.ARTICLE, NO_REPLY, "", "article_unanswered"),
     (S.ARTICLE, 400, "too many connections", "article_unanswered"),
+    (S.ARTICLE, 502, "too many connections", "article_unanswered"),
     (S.LOGIN, 502, "Too many simultaneous IP addresses", "simultaneous_ip"),
     (S.LOGIN, 482, "Account in use from multiple IP addresses", "simultaneous_ip"),
     (S.CONNECT, 502, "too many connections: maximum of 20 connections", "too_many_connections"),
@@ -135,7 +138,7 @@ def test_only_codes_of_absence_mean_missing_never_silence_or_trouble() -> None:
 
 
 def test_a_lost_answer_to_a_whole_article_is_doubtful_whatever_else_the_row_says() -> None:
-    for code in (NO_REPLY, 400, 205, 111, 340):
+    for code in (NO_REPLY, 400, 205, 502, 111, 340):
         row = ReplyTable().find(S.ARTICLE, code, "too many connections")
         assert row.outcome is Outcome.DOUBTFUL
         assert row.close

@@ -63,7 +63,7 @@ class Dialer:
         try:
             connection.open(self)
         except BaseException:
-            transport.close()
+            transport.hang_up()
             raise
         finally:
             with self._lock:
@@ -178,6 +178,21 @@ class Connection:
             raise self._lost(Step.POST, str(error)) from error
         return self._expect(Step.ARTICLE)
 
+    def may_post(self) -> bool:
+        """Whether the server lets us post, by offering an article of one empty line: 340 and then 441 is a yes.
+
+        Only that is certain: greetings and CAPABILITIES often say what is true of others. Raises Setback.
+        """
+        reply = self._exchange(b"POST\r\n", Step.POST)
+        row = self._table.find(Step.POST, reply.code, reply.text)
+        if row.outcome is Outcome.FORBIDDEN:
+            return False
+        if row.outcome is not Outcome.GO_ON:
+            raise self._setback(Step.POST, reply)
+        self._send(b"\r\n.\r\n", Step.POST)
+        self._await(self._reader.next_reply, Step.POST)
+        return True
+
     def request(self, step: Step, ids: Sequence[MessageId]) -> None:
         """Send STAT or BODY for all of these; their answers come in this order. One kind at a time. Raises Setback."""
         self._asked = step
@@ -253,8 +268,8 @@ class Connection:
             self._transport.close()
 
     def close(self) -> None:
-        """Close at once, without a word."""
-        self._transport.close()
+        """Hang up without a word."""
+        self._transport.hang_up()
 
     def abort(self) -> None:
         """Wake and end it from another thread; its owner gets a Setback."""

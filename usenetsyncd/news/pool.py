@@ -59,6 +59,7 @@ class Pool:
         self._dialling = 0
         self._proven = False  # the last dial succeeded; until then only one is tried at a time
         self._allowed = limit
+        self._only_one = False  # the account is shared with somebody else's address
         self._grow_at = 0.0
         self._grow_after_s = _GROW_S
         self._held_until = 0.0
@@ -135,8 +136,11 @@ class Pool:
         """Whether somebody waits for a connection: who has had one for long should give it back."""
         return bool(self._queue)
 
+    def _live(self) -> int:
+        return len(self._idle) + len(self._lent)
+
     def _count(self) -> int:
-        return len(self._idle) + len(self._lent) + self._changing
+        return self._live() + self._changing
 
     def _open(self) -> Connection:
         connection: Connection | None = None
@@ -149,6 +153,9 @@ class Pool:
                 self._proven = connection is not None
                 if connection is not None:
                     self._lent.add(connection)
+                    if not self._only_one:
+                        # Others were refused while this one was let in: that many are evidently allowed.
+                        self._allowed = max(self._allowed, min(self._live(), self._limit))
                 self._wake()
         return connection
 
@@ -174,7 +181,7 @@ class Pool:
         now = self._clock.monotonic()
         sound = connection.is_in_step and now - connection.opened_at <= LIFE_S
         with self._lock:
-            kept = sound and not self._closed and len(self._lent) + len(self._idle) <= self._allowed
+            kept = sound and not self._closed and self._live() <= self._allowed
             self._lent.discard(connection)
             if kept:
                 self._idle.append((connection, now, now))
@@ -210,11 +217,12 @@ class Pool:
     def shrink(self, to_one: bool) -> None:
         """The server says that there are too many: allow what is running (or one), and one more after 30 s to 10 min."""
         with self._lock:
-            running = 1 if to_one else len(self._lent) + len(self._idle)
+            self._only_one = to_one
+            running = 1 if to_one else self._live()
             self._allowed = max(1, min(running, self._limit))
             self._grow_at = self._clock.monotonic() + self._grow_after_s
             self._grow_after_s = min(self._grow_after_s * 2, _GROW_MAX_S)
-            surplus = max(0, len(self._lent) + len(self._idle) - self._allowed)
+            surplus = max(0, self._live() - self._allowed)
             ended = [self._idle.pop(0)[0] for _ in range(min(surplus, len(self._idle)))]
             self._changing += len(ended)
         self._end(ended, politely=True)
@@ -255,6 +263,7 @@ class Pool:
     def _grow(self, now: float) -> None:
         if self._allowed < self._limit and now >= self._grow_at:
             self._allowed += 1
+            self._only_one = False
             self._grow_at = now + _GROW_S
             if self._allowed == self._limit:
                 self._grow_after_s = _GROW_S

@@ -70,11 +70,13 @@ def _about_line(report: ServerReport, connection: Connection, clock: Clock) -> S
 
 
 def _about_manners(report: ServerReport, account: ServerAccount, connection: Connection) -> ServerReport:
-    offered = connection.capabilities() or frozenset()
-    posting = connection.posting_allowed or "POST" in offered
+    offered = connection.capabilities()
+    # What is offered after the login counts; a greeting of 201 before it often means nothing.
+    offers = "POST" in offered if offered else connection.posting_allowed
+    wanted = ServerRole.POST in account.roles
+    posting = connection.may_post() if wanted else offers
     for _ in range(_ROUND_TRIPS):
         connection.keep_alive(account.timeout_s)
-    wanted = ServerRole.POST in account.roles
     lines = [
         f"login accepted for {account.username}" if account.username else "no login asked for",
         "posting is allowed" if posting else "the server says that posting is not allowed",

@@ -180,6 +180,8 @@ DEFAULT_ROWS: Final[tuple[Row, ...]] = (
     _row("mode_ready", "mode", "200 201", Outcome.DONE),
     _row("login_wants_password", "login", "381 350", Outcome.GO_ON),
     _row("login_accepted", "login", "281 250", Outcome.DONE),
+    # RFC 4643 2.2: known by its address, or the login of before still holds.
+    _row("already_logged_in", "login", "502", Outcome.DONE, text=r"already", unless=r"too many|connection"),
     _row("post_ready", "post", "340", Outcome.GO_ON),
     _row("article_accepted", "article", "240", Outcome.DONE),
     # One provider says 223 and nothing more for what it no longer has.
@@ -204,7 +206,7 @@ DEFAULT_ROWS: Final[tuple[Row, ...]] = (
     _row("article_later", "article post", "436", Outcome.REFUSED, backoff=_wait(5, 5, Strategy.LINEAR), blame=0.05),
     _row("posting_forbidden", "article post", "440", Outcome.FORBIDDEN, rest_s=_HOUR),
     # The whole article is with the server, and this answer does not say what became of it.
-    _row("article_unanswered", "article", "0 400 205", Outcome.DOUBTFUL, close=True, blame=0.2),
+    _row("article_unanswered", "article", "0 205 400 502", Outcome.DOUBTFUL, close=True, blame=0.2),
     # -- about the connection and the account -----------------------------------------------------
     _row(
         "simultaneous_ip",

@@ -27,16 +27,18 @@ _STAT_DEPTH: Final = 100
 _BODY_DEPTH: Final = 4
 _BODY_DEPTH_MAX: Final = 10
 _RTT_PER_BODY_S: Final = 0.008
-_TRIES: Final = 3
+_TRIES: Final = 5
 _UNSURE_MAX: Final = 200
 _HOLD_S: Final = 1.0
 _PATIENCE_S: Final = 15.0
+_AT_ONCE_S: Final = 0.5
 
 
 @dataclass(slots=True, eq=False)
 class _Wanted:
     message_id: MessageId
     asked: set[str] = field(default_factory=set)
+    later: set[str] = field(default_factory=set)  # had no connection to spare when it was their turn
     tries: int = 0
     unknown: NewsError | None = None
 
@@ -178,15 +180,20 @@ class Retrieval:
             final = error.row.backoff.exhausted(failures)
             error = public_error(error, delay_s)
         else:
-            # No connection came about. Another server can answer at once; the only one is worth a short wait.
+            # No connection came about. What others can answer goes to them; the rest is worth a short wait.
             delay_s = error.retry_after_s
-            others = len(self._servers) - len(self._failed) - 1
-            final = bool(others) or not 0 < delay_s <= _PATIENCE_S or failures >= _TRIES
+            final = not 0 < delay_s <= _PATIENCE_S or failures >= _TRIES
         if final:
             self._give_up_on(server, error)
             return
+        if delay_s > _AT_ONCE_S:
+            self._hand_over(server)
         ends_at = server.clock.monotonic() + delay_s
-        while not self._stopped() and (left_s := ends_at - server.clock.monotonic()) > 0:
+        while (
+            self._waiting(server)
+            and not self._stopped()
+            and (left_s := ends_at - server.clock.monotonic()) > 0
+        ):
             server.wait(min(left_s, 0.2))
 
     def _converse(self, server: Server, connection: Connection) -> None:
@@ -209,6 +216,7 @@ class Retrieval:
                 wanted = asked.popleft()
                 if row.outcome is Outcome.LOGIN_AGAIN:
                     login_again = True
+                    wanted.tries += 1
                     self._again(server, [wanted])
                 elif row.outcome is Outcome.MISSING and message_id not in reply.text:
                     unsure.append(wanted)
@@ -223,6 +231,9 @@ class Retrieval:
                 raise connection.out_of_step(self._step)
             self._settle(server, unsure)
         except BaseException:
+            if asked:
+                # Whatever broke the connection, it did so at the first: that one may be the reason.
+                asked[0].tries += 1
             self._again(server, [*unsure, *asked])
             raise
 
@@ -251,7 +262,6 @@ class Retrieval:
     def _again(self, server: Server, unanswered: list[_Wanted]) -> None:
         """These got no answer from the server: ask it once more, or somebody else after three tries."""
         for wanted in unanswered:
-            wanted.tries += 1
             with self._changed:
                 again = wanted.tries < _TRIES and server.name not in self._failed
                 if again:
@@ -294,22 +304,47 @@ class Retrieval:
             self._call_workers(following)
 
     def _following(self, wanted: _Wanted) -> Server | None:
+        """Whom to ask next; those that had no connection last."""
+        later = None
         for server in self._servers:
             if server.name in wanted.asked:
                 continue
-            if server.name not in self._failed:
+            if server.name in self._failed:
+                wanted.unknown = self._failed[server.name]
+            elif server.name not in wanted.later:
                 return server
-            wanted.unknown = self._failed[server.name]
-        return None
+            else:
+                later = later or server
+        return later
+
+    def _queues_of(self, server: Server) -> list[deque[_Wanted]]:
+        """The queues that nobody but this server serves now."""
+        common = self._common[server.name]
+        mates = [name for name, shared in self._common.items() if shared is common and name != server.name]
+        alone = all(name in self._failed for name in mates)
+        return [self._own[server.name], common] if alone else [self._own[server.name]]
+
+    def _hand_over(self, server: Server) -> None:
+        """The server has no connection now: others are asked first, where there are any."""
+        helpers: dict[str, Server] = {}
+        with self._changed:
+            for waiting in self._queues_of(server):
+                for _ in range(len(waiting)):
+                    wanted = waiting.popleft()
+                    wanted.later.add(server.name)
+                    helper = self._following(wanted) or server
+                    self._own[helper.name].append(wanted)
+                    helpers[helper.name] = helper
+            self._changed.notify_all()
+        for helper in helpers.values():
+            if helper is not server:
+                self._call_workers(helper)
 
     def _give_up_on(self, server: Server, error: NewsError) -> None:
         """No connection to this server: what waits for it goes to the others, and stays unknown here."""
         with self._changed:
             self._failed[server.name] = error
-            queued = [self._own[server.name]]
-            common = self._common[server.name]
-            if all(name in self._failed for name, shared in self._common.items() if shared is common):
-                queued.append(common)
+            queued = self._queues_of(server)
             moved = [wanted for waiting in queued for wanted in waiting]
             for waiting in queued:
                 waiting.clear()
