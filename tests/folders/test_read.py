@@ -264,6 +264,7 @@ def test_a_file_of_another_owner_is_read_although_its_access_time_moves() -> Non
                 assert root_module._ONE_CALL.present
                 directory = root.open_directory(RelativePath(b"folder"))
                 assert read_small(directory, b"file", listed) == b"content"
+                os.close(directory)
 
         as_nobody(look)
 
