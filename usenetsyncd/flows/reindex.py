@@ -18,6 +18,7 @@ from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.scan_store import EntryRow
 from usenetsyncd.errors import Cancelled, FileChanged, FileUnreadable, FolderError
 from usenetsyncd.flows.plan import FileWork, FolderWork, Plan
+from usenetsyncd.flows.troubles import TroubleLedger
 from usenetsyncd.folders import attributes, read, scan
 from usenetsyncd.folders.ignore import IgnoreRules
 from usenetsyncd.folders.root import FolderRoot, check_root
@@ -90,6 +91,7 @@ class Reindex:
         self._pool: ThreadPoolExecutor | None = None
         self._known: dict[RelativePath, tuple[int, bytes | None]] = {}
         self._fresh = False
+        self._troubles = TroubleLedger(catalogue, folder_id)
         self._directory_fd = -1
 
     def whole(self) -> ReindexOutcome:
@@ -103,6 +105,7 @@ class Reindex:
 
     def parts(self, folders: Collection[RelativePath]) -> ReindexOutcome:
         """Scan only these sub-folders, and whatever is new below them."""
+        self._troubles.only_these()
         with check_root(self._path, self._had_files()) as self._root:
             return self._run(self._scan_parts(sorted(folders)))
 
@@ -117,6 +120,7 @@ class Reindex:
                     raise Cancelled("indexing was stopped; it goes on where it was at the next start")
             self._finish_large(0)
             self._plan.finish()
+            self._troubles.forget_settled()
         finally:
             if self._pool is not None:
                 self._pool.shutdown(wait=True, cancel_futures=True)
@@ -167,11 +171,12 @@ class Reindex:
     def _compare(self, listing: scan.DirectoryListing, row: int | None, digest: bytes | None) -> None:
         """Hand over what differs between a folder and its rows; equal digests: nothing is read."""
         self._outcome.folders += 1
+        self._troubles.looked_at(listing.path)
         self._note_troubles(listing)
         if listing.problem is not None or listing.status is None:
             self._outcome.unreadable += 1
             reason = (listing.problem and listing.problem.strerror) or "unreadable"
-            self._catalogue.troubles.note(self._folder_id, listing.path, "unreadable", reason)
+            self._troubles.note(listing.path, "unreadable", reason)
             return
         if row is not None and digest is not None and digest == listing.digest:
             return
@@ -314,23 +319,22 @@ class Reindex:
 
     def _note_troubles(self, listing: scan.DirectoryListing) -> None:
         self._outcome.skipped += len(listing.skipped)
-        troubles = self._catalogue.troubles
         for name, kind in listing.skipped:
-            troubles.note(self._folder_id, scan.join(listing.path, name), "skipped", f"{kind} are not kept")
+            self._troubles.note(scan.join(listing.path, name), "skipped", f"{kind} are not kept")
         for name, error in listing.unreadable:
             self._outcome.unreadable += 1
             text = error.strerror or "unreadable"
-            troubles.note(self._folder_id, scan.join(listing.path, name), "unreadable", text)
+            self._troubles.note(scan.join(listing.path, name), "unreadable", text)
 
     def _trouble(self, work: FileWork, error: FolderError) -> None:
         path = scan.join(work.folder.path, work.name)
         self._plan.drop_file(work)
         if isinstance(error, FileChanged):
             self._outcome.again.add(work.folder.path)
-            self._catalogue.troubles.note(self._folder_id, path, "changing", str(error))
+            self._troubles.note(path, "changing", str(error))
         elif isinstance(error, FileUnreadable):
             self._outcome.unreadable += 1
-            self._catalogue.troubles.note(self._folder_id, path, "unreadable", str(error))
+            self._troubles.note(path, "unreadable", str(error))
         else:
             raise error
 
