@@ -5,7 +5,7 @@ share; a folder gets its digest with the last of its files, so a digest in the c
 proves that everything below it was hashed and planned.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +15,8 @@ from usenetsyncd.model import EntryKind, Priority, RelativePath
 from usenetsyncd.wire.segment import PackedSegment, Packer, segment_id
 
 BATCH_ENTRIES = 4_000
+# Large files fill a batch with segments long before there are so many of them: 1,000 are 768 MB to begin posting.
+BATCH_SEGMENTS = 1_000
 # Each waiting batch holds a few thousand rows: enough to keep the writer busy, flat in memory.
 BATCHES_IN_FLIGHT = 3
 
@@ -44,7 +46,10 @@ class FolderWork:
 
 @dataclass(slots=True, eq=False)
 class FileWork:
-    """One changed file or symlink on its way into the catalogue."""
+    """One changed file or symlink on its way into the catalogue.
+
+    content_hash: 32 bytes, b"" while unknown and where there is no content. keeps_extents: those stored stay.
+    """
 
     folder: FolderWork
     name: bytes
@@ -56,11 +61,12 @@ class FileWork:
     mode: int
     nlink: int
     sparse: bool = False
-    content_hash: bytes | None = None
+    content_hash: bytes = b""
     target: bytes | None = None
     attributes: bytes | None = None
     publish: bool = True
-    extents: list[ExtentRow] | None = field(default_factory=list)
+    extents: list[ExtentRow] = field(default_factory=list)
+    keeps_extents: bool = False
     segments: list[NewSegment] = field(default_factory=list)
     followers: list["FileWork"] = field(default_factory=list)
 
@@ -109,6 +115,7 @@ class Plan:
         self._touched: list[FolderWork] = []
         self._segments: list[NewSegment] = []
         self._removed: list[RelativePath] = []
+        self._shrunk: list[FolderWork] = []
         self._seen = SeenContent()
         self._entries = 0
         self.files_planned = 0
@@ -124,7 +131,7 @@ class Plan:
         self._release(work)
 
     def remove_folder(self, path: RelativePath) -> None:
-        """The folder and everything below it is gone."""
+        """The folder and everything below it is gone; it leaves the catalogue with the last batch."""
         self._removed.append(path)
 
     def begin_file(self, work: FileWork) -> None:
@@ -140,12 +147,10 @@ class Plan:
         """A slice that is a segment of its own."""
         segment = segment_id(slice_hash)
         work.segments.append(NewSegment(segment, length))
-        assert work.extents is not None
         work.extents.append((position, segment, 0, length))
 
     def adopt_duplicate(self, work: FileWork) -> bool:
         """Share the segments of a file with the same content that this scan found, committed or not yet."""
-        assert work.content_hash is not None
         first = self._open_pieces.get(work.content_hash)
         if first is not None:
             first.followers.append(work)
@@ -164,7 +169,6 @@ class Plan:
 
     def pack(self, work: FileWork, piece: bytes | bytearray | memoryview) -> None:
         """A small file, or the tail of a large one, shares a segment with others."""
-        assert work.content_hash is not None
         for packed in self._packer.add(work, piece):
             self._close_segment(packed)
         self._open_pieces[work.content_hash] = work
@@ -185,7 +189,10 @@ class Plan:
         """Close the open segment, store everything, wait until it is committed."""
         for packed in self._packer.flush():
             self._close_segment(packed)
-        self._flush()
+        for folder in self._shrunk:
+            self._finish_folder(folder)
+            self._flush_if_full()
+        self._flush(self._removed)
         while self._in_flight:
             self._wait_for_oldest()
 
@@ -195,7 +202,6 @@ class Plan:
         self.segments_planned += 1
         self._open_pieces.clear()
         for work, offset, length in packed.pieces:
-            assert work.extents is not None
             work.extents.append((work.size - length, segment, offset, length))
             self._complete(work)
         # Only now: a segment must come in one batch with all files that it is made from, or the uploader,
@@ -223,7 +229,7 @@ class Plan:
                 work.target,
                 work.sparse,
                 work.attributes,
-                work.extents,
+                None if work.keeps_extents else work.extents,
                 work.publish,
             )
         )
@@ -232,7 +238,7 @@ class Plan:
         self._release(work.folder)
 
     def _flush_if_full(self) -> None:
-        if self._entries >= BATCH_ENTRIES:
+        if self._entries >= BATCH_ENTRIES or len(self._segments) >= BATCH_SEGMENTS:
             self._flush()
 
     def _touch(self, folder: FolderWork) -> None:
@@ -242,13 +248,21 @@ class Plan:
 
     def _release(self, folder: FolderWork) -> None:
         folder.open_files -= 1
-        if folder.open_files == 0 and folder.listed:
-            folder.finished = True
-            self._touch(folder)
-            self._entries += 1 + len(folder.deletes)
+        if folder.open_files > 0 or not folder.listed:
+            return
+        if folder.deletes:
+            # What is gone here may turn up in a folder that is scanned later: its segments must still be known then.
+            self._shrunk.append(folder)
+        else:
+            self._finish_folder(folder)
 
-    def _flush(self) -> None:
-        if not (self._touched or self._removed or self._segments):
+    def _finish_folder(self, folder: FolderWork) -> None:
+        folder.finished = True
+        self._touch(folder)
+        self._entries += 1 + len(folder.deletes)
+
+    def _flush(self, removed: Sequence[RelativePath] = ()) -> None:
+        if not (self._touched or removed or self._segments):
             return
         batch = ScanBatch(
             self._folder_id,
@@ -256,9 +270,9 @@ class Plan:
             self._copies,
             [_update(folder) for folder in self._touched],
             self._segments,
-            self._removed,
+            list(removed),
         )
-        self._segments, self._removed, self._touched = [], [], []
+        self._segments, self._touched = [], []
         self._entries = 0
         while len(self._in_flight) >= BATCHES_IN_FLIGHT:
             self._wait_for_oldest()

@@ -20,7 +20,7 @@ from usenetsyncd.errors import Cancelled, FileChanged, FileUnreadable, FolderErr
 from usenetsyncd.flows.plan import FileWork, FolderWork, Plan
 from usenetsyncd.flows.troubles import TroubleLedger
 from usenetsyncd.folders import attributes, read, scan
-from usenetsyncd.folders.ignore import IgnoreRules
+from usenetsyncd.folders.ignore import NO_RULES, RULES_FILE, IgnoreRules, load_rules
 from usenetsyncd.folders.root import FolderRoot, check_root
 from usenetsyncd.folders.statkey import FileKey
 from usenetsyncd.model import SEGMENT_SIZE_BYTES, EntryKind, Priority, RelativePath
@@ -38,7 +38,7 @@ LARGE_IN_FLIGHT = 4
 class ReindexOptions:
     """What the settings of a folder ask of indexing."""
 
-    ignore: IgnoreRules
+    ignore: tuple[str, ...] = ()
     priority: Priority = Priority.NORMAL
     copies: int = 1
     owner: bool = False
@@ -91,6 +91,7 @@ class Reindex:
         self._pool: ThreadPoolExecutor | None = None
         self._known: dict[RelativePath, tuple[int, bytes | None]] = {}
         self._fresh = False
+        self._rules: IgnoreRules = NO_RULES
         self._troubles = TroubleLedger(catalogue, folder_id)
         self._directory_fd = -1
 
@@ -101,13 +102,27 @@ class Reindex:
         }
         self._fresh = not self._known
         with check_root(self._path, self._had_files()) as self._root:
+            self._load_rules()
             return self._run(self._scan_tree())
 
     def parts(self, folders: Collection[RelativePath]) -> ReindexOutcome:
         """Scan only these sub-folders, and whatever is new below them."""
         self._troubles.only_these()
         with check_root(self._path, self._had_files()) as self._root:
+            self._load_rules()
             return self._run(self._scan_parts(sorted(folders)))
+
+    def _load_rules(self) -> None:
+        """Raises FileUnreadable: a folder must not be published with half its rules."""
+        try:
+            self._rules = load_rules(self._root, self._options.ignore)
+        except OSError as error:
+            shown = os.fsdecode(RULES_FILE)
+            raise FileUnreadable(
+                f"{shown} cannot be read ({error.strerror or error}); nothing was scanned"
+            ) from error
+        for problem in self._rules.problems:
+            self._troubles.note(RULES_FILE, "ignore_rule", problem)
 
     def _had_files(self) -> bool:
         folder = self._catalogue.folders.by_id(self._folder_id)
@@ -116,8 +131,7 @@ class Reindex:
     def _run(self, steps: Iterator[None]) -> ReindexOutcome:
         try:
             for _ in steps:
-                if self._stop.is_set():
-                    raise Cancelled("indexing was stopped; it goes on where it was at the next start")
+                self._check_stop()
             self._finish_large(0)
             self._plan.finish()
             self._troubles.forget_settled()
@@ -127,9 +141,13 @@ class Reindex:
         self._outcome.segments = self._plan.segments_planned
         return self._outcome
 
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise Cancelled("indexing was stopped; it goes on where it was at the next start")
+
     def _scan_tree(self) -> Iterator[None]:
         unvisited = set(self._known)
-        for listing in scan.walk(self._root, self._options.ignore):
+        for listing in scan.walk(self._root, self._rules):
             unvisited.discard(listing.path)
             if listing.problem is not None:
                 unvisited = {path for path in unvisited if not _is_below(path, listing.path)}
@@ -142,7 +160,7 @@ class Reindex:
         for path in folders:
             if path in done:
                 continue
-            listing = scan.scan_directory(self._root, path, self._options.ignore)
+            listing = scan.scan_directory(self._root, path, self._rules)
             stored = self._catalogue.scan.directory(self._folder_id, path)
             if listing is None:
                 if stored is not None:
@@ -156,7 +174,7 @@ class Reindex:
             if listing.problem is None:
                 self._remove(known - children)
             for child in sorted(children - known):
-                for found in scan.walk(self._root, self._options.ignore, child):
+                for found in scan.walk(self._root, self._rules, child):
                     done.add(found.path)
                     self._compare(found, None, None)
                     yield
@@ -198,6 +216,7 @@ class Reindex:
         try:
             self._plan.open_folder(work)
             for entry in listing.entries:
+                self._check_stop()  # a folder may hold a million files
                 self._compare_entry(work, entry, stored.pop(entry.name, None))
         finally:
             os.close(self._directory_fd)
@@ -244,7 +263,6 @@ class Reindex:
             work.publish = stored is None or _differs(stored, work)
             self._plan.complete(work)
         elif work.size == 0:
-            work.content_hash = None
             work.publish = stored is None or _differs(stored, work)
             self._plan.complete(work)
         elif work.size < PACK_LIMIT_BYTES:
@@ -291,9 +309,8 @@ class Reindex:
 
     def _reuse(self, work: FileWork, stored: EntryRow | None) -> bool:
         """Keep the segments that already hold this content, wherever it stands in the folder."""
-        assert work.content_hash is not None
         if stored is not None and stored.hash == work.content_hash:
-            work.extents = None
+            work.keeps_extents = True
             self._plan.complete(work)
             return True
         if self._plan.adopt_duplicate(work):
