@@ -1,5 +1,6 @@
 """One thread that brings the catalogue in step with the folders, whenever something asks for it."""
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from usenetsyncd.clock import Clock
 from usenetsyncd.daemon.live import LiveFolder, LiveFolders
 from usenetsyncd.errors import Cancelled, RootMissing, UsenetSyncError
 from usenetsyncd.flows.reindex import Reindex, ReindexOutcome
+from usenetsyncd.folders.ignore import RULES_FILE
 from usenetsyncd.folders.settle import Settle
 from usenetsyncd.model import RelativePath
 
@@ -59,11 +61,14 @@ class Indexer:
         self._on_planned = on_planned
         self._beat = beat
         self._requests: list[ScanRequest] = []
+        # Taken from the requests or from what has settled, and not finished yet.
+        self._at_work: frozenset[str] = frozenset()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="indexer")
         self.activity: Activity | None = None
         self.missing: dict[str, str] = {}
+        self._rules_stamps: dict[str, tuple[int, int] | None] = {}
 
     def start(self) -> None:
         """Start the thread."""
@@ -102,12 +107,10 @@ class Indexer:
 
     def busy_with(self, folder: str) -> bool:
         """Whether a scan of the folder runs or waits, or something in it has not settled yet."""
-        if self.scanning(folder):
-            return True
         with self._lock:
-            if any(request.folder == folder for request in self._requests):
+            if folder in self._at_work or any(request.folder == folder for request in self._requests):
                 return True
-        return self._settle.is_dirty(folder)
+            return self._settle.is_dirty(folder)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -119,21 +122,23 @@ class Indexer:
         with self._lock:
             if not self._requests:
                 return False
-            request = self._requests[0]
+            request = self._requests.pop(0)
+            self._at_work = frozenset({request.folder})
             self.activity = Activity(request.folder, b"", 0, 0)
-            self._requests.pop(0)
         try:
             self._settle.forget(request.folder)
             request.outcome = self._index(self._folders.named(request.folder), None)
         except UsenetSyncError as error:
             request.error = error
         finally:
-            self.activity = None
+            self._finished()
             request.done.set()
         return True
 
     def _serve_settled(self) -> bool:
-        due = self._settle.due()
+        with self._lock:
+            due = self._settle.due()
+            self._at_work = frozenset(folder.folder_key for folder in due)
         for folder in due:
             if self._stop.is_set():
                 break
@@ -141,10 +146,16 @@ class Indexer:
             try:
                 self._index(self._folders.named(folder.folder_key), folder.directories)
             except UsenetSyncError as error:
-                log.info("scan_not_done", folder=folder.folder_key, reason=str(error))
+                log.warning("scan_not_done", folder=folder.folder_key, reason=str(error))
             finally:
                 self.activity = None
+        self._finished()
         return bool(due)
+
+    def _finished(self) -> None:
+        with self._lock:
+            self.activity = None
+            self._at_work = frozenset()
 
     def _index(self, folder: LiveFolder, directories: frozenset[RelativePath] | None) -> ReindexOutcome:
         started = self._clock.monotonic()
@@ -165,6 +176,8 @@ class Indexer:
             self._stop,
             on_file,
         )
+        if directories is not None and RelativePath(b"") in directories and self._rules_changed(folder):
+            directories = None
         try:
             outcome = run.whole() if directories is None else run.parts(directories)
         except RootMissing as error:
@@ -187,6 +200,17 @@ class Indexer:
                 took_s=round(self._clock.monotonic() - started, 3),
             )
         return outcome
+
+    def _rules_changed(self, folder: LiveFolder) -> bool:
+        """Whether the folder's own ignore rules are others than at the last look: they reach every directory."""
+        try:
+            status = os.stat(os.path.join(folder.root, RULES_FILE))
+            stamp: tuple[int, int] | None = status.st_mtime_ns, status.st_size
+        except OSError:
+            stamp = None
+        before = self._rules_stamps.get(folder.name)
+        self._rules_stamps[folder.name] = stamp
+        return stamp != before
 
     def _root_missing(self, folder: LiveFolder, error: RootMissing) -> None:
         """An unmounted disk is not a deletion: nothing is published until the root is back or released."""

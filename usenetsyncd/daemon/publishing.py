@@ -46,6 +46,7 @@ class Publishing:
         self._on_queued = on_queued
         self._beat = beat
         self._posting: dict[int, VersionRow] = {}
+        self._building: int | None = None
         self._last_built: dict[int, float] = {}
         self._not_before: dict[int, float] = {}
         self._wake = threading.Event()
@@ -79,7 +80,7 @@ class Publishing:
 
     def publishing(self, row: int) -> bool:
         """Whether a version of the folder is under way."""
-        return row in self._posting
+        return row in self._posting or row == self._building
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -113,7 +114,11 @@ class Publishing:
             self._published(folder, under_way)
         if self._should_build(folder):
             self._last_built[folder.row] = self._clock.monotonic()
-            self._posting[folder.row] = publisher.build()
+            self._building = folder.row
+            try:
+                self._posting[folder.row] = publisher.build()
+            finally:
+                self._building = None
             self._on_queued()
 
     def _published(self, folder: LiveFolder, version: VersionRow) -> None:

@@ -10,9 +10,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from threading import Lock
+from threading import Event, Lock
 from typing import ClassVar
 
 import structlog
@@ -67,6 +67,15 @@ class FolderUnknown(FileSystemEvent):
     reason: str = ""
 
 
+@dataclass(unsafe_hash=True)
+class CaughtUp(FileSystemEvent):
+    """Everything that the kernel had told before this was asked for has been handed on."""
+
+    event_type: ClassVar[str] = "caught_up"  # type: ignore[misc]
+    is_directory: ClassVar[bool] = True  # type: ignore[misc]
+    reached: Event = field(default_factory=Event)
+
+
 class KernelEmitter(EventEmitter):
     """Reads one inotify queue for every folder. All its state belongs to its own thread.
 
@@ -113,6 +122,11 @@ class KernelEmitter(EventEmitter):
     def unwatch_tree(self, key: str) -> None:
         """Watch a folder no more. Raises FolderError."""
         self._call(lambda: self._remove(key))
+
+    def catch_up(self, reached: Event) -> None:
+        """Have ``reached`` set once all that happened until now was handed on. Returns at once."""
+        self._calls.put((lambda: self._catch_up(reached), Future()))
+        self._wake()
 
     def on_thread_stop(self) -> None:
         """Wake the thread so that it ends at once."""
@@ -290,6 +304,17 @@ class KernelEmitter(EventEmitter):
             self._moved_out.clear()
 
     # -- to the observer -----------------------------------------------------------------------
+
+    def _catch_up(self, reached: Event) -> None:
+        self._drain()
+        for _ in range(len(self._raw)):
+            self._take(self._raw.popleft())
+            self._drain_if_late()
+        self._rewalk_when_quiet()
+        self._deliver()
+        # With an overflow still to be dealt with, nobody knows what happened: then it stays unset.
+        if self._rewalk_from_s is None:
+            self.queue_event(CaughtUp(ROOT_PATH, reached=reached))
 
     def _deliver(self) -> None:
         if not self._dirty:

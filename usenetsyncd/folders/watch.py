@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Protocol, cast
 
 import structlog
@@ -14,7 +15,7 @@ from watchdog.observers.api import BaseObserver, ObservedWatch
 
 from usenetsyncd.errors import FolderError
 from usenetsyncd.folders import inotify
-from usenetsyncd.folders.emitter import DirectoryDirty, FolderUnknown, KernelEmitter
+from usenetsyncd.folders.emitter import CaughtUp, DirectoryDirty, FolderUnknown, KernelEmitter
 from usenetsyncd.folders.ignore import NO_RULES, IgnoreRules
 from usenetsyncd.folders.root import ROOT_PATH
 from usenetsyncd.folders.watched_tree import Tree
@@ -56,6 +57,7 @@ class Front(Protocol):
     def add(self, key: str, root: bytes, ignore: IgnoreRules) -> None: ...
     def remove(self, key: str) -> None: ...
     def coverage(self, key: str) -> Coverage | None: ...
+    def caught_up(self, timeout_s: float) -> bool: ...
     def healthy(self) -> bool: ...
     def close(self) -> None: ...
 
@@ -99,6 +101,13 @@ class FolderWatch:
         """How much of a folder is watched now; None when it is not a watched folder."""
         return self._front.coverage(folder_key) if folder_key in self._folders else None
 
+    def caught_up(self, timeout_s: float) -> bool:
+        """Wait until all that happened in the folders before this call was told to ``on_dirty`` or ``on_overflow``.
+
+        False: not within the time. Where only the platform's own watcher is at hand this is not known: True.
+        """
+        return self._front.caught_up(timeout_s)
+
     def healthy(self) -> bool:
         """Whether the threads that watch are alive and come round. If not: ``revive``."""
         return self._front.healthy()
@@ -132,6 +141,8 @@ class Relay(FileSystemEventHandler):
             self.dirty(event.folder_key, RelativePath(os.fsencode(event.src_path)))
         elif isinstance(event, FolderUnknown):
             self.unknown(event.folder_key, event.reason)
+        elif isinstance(event, CaughtUp):
+            event.reached.set()
 
     def dirty(self, key: str, directory: RelativePath) -> None:
         """Something happened in a directory."""
@@ -183,6 +194,11 @@ class KernelFront:
             return None
         return Coverage(tree.watched, tree.total, tuple(tree.unwatched), tree.problem)
 
+    def caught_up(self, timeout_s: float) -> bool:
+        reached = Event()
+        self._emitter.catch_up(reached)
+        return reached.wait(timeout_s)
+
     def healthy(self) -> bool:
         beating = time.monotonic() - self._emitter.beat_s < _HEARTBEAT_S
         return self._observer.is_alive() and self._emitter.is_alive() and beating
@@ -215,6 +231,9 @@ class PlatformFront:
 
     def coverage(self, key: str) -> Coverage | None:
         return Coverage(1, 1) if key in self._watches else None
+
+    def caught_up(self, timeout_s: float) -> bool:
+        return True
 
     def healthy(self) -> bool:
         return self._observer.is_alive() and all(emitter.is_alive() for emitter in self._observer.emitters)

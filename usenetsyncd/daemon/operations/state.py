@@ -16,6 +16,7 @@ from usenetsyncd.telemetry.counters import eta_s
 FORMAT_VERSION = 1
 FOLDERS_SHOWN = 1_000
 OVERFLOW_SHOWN_S = 3_600.0
+CATCH_UP_S = 2.0
 
 
 class StateOperations(Base):
@@ -79,19 +80,28 @@ class StateOperations(Base):
         """Whether everything that changed is scanned, posted and published, and no job runs."""
         daemon = self._daemon
         reasons: list[str] = []
+        if daemon.watch is not None and not daemon.watch.caught_up(CATCH_UP_S):
+            reasons.append("changes are being noticed")
         for folder in daemon.folders:
-            row = daemon.catalogue.folders.by_id(folder.row)
-            if daemon.indexer.busy_with(folder.name):
-                reasons.append(f"{folder.name}: changes are being read")
-            elif row.pending_articles:
-                reasons.append(f"{folder.name}: {row.pending_articles} articles to post")
-            elif daemon.publishing.publishing(folder.row):
-                reasons.append(f"{folder.name}: a version is being published")
-            elif daemon.catalogue.versions.any_ready(folder.row) and not (row.paused or row.held):
-                reasons.append(f"{folder.name}: changes are to be published")
+            reasons += self._why_busy(folder)
         if daemon.jobs.active():
             reasons.append(f"{daemon.jobs.active()} jobs run")
         return schema.Idle(idle=not reasons, reasons=reasons)
+
+    def _why_busy(self, folder: LiveFolder) -> list[str]:
+        """In the order in which a change passes the stages, each of which begins before the one before it ends:
+        so nothing slips through between two questions."""
+        daemon = self._daemon
+        if daemon.indexer.busy_with(folder.name):
+            return [f"{folder.name}: changes are being read"]
+        row = daemon.catalogue.folders.by_id(folder.row)
+        if row.pending_articles:
+            return [f"{folder.name}: {row.pending_articles} articles to post"]
+        if daemon.catalogue.versions.any_ready(folder.row) and not (row.paused or row.held):
+            return [f"{folder.name}: changes are to be published"]
+        if daemon.publishing.publishing(folder.row):
+            return [f"{folder.name}: a version is being published"]
+        return []
 
     def stop(self) -> None:
         """Begin a graceful stop and return at once."""

@@ -1,0 +1,371 @@
+"""Daemons as processes of their own, spoken to over their control sockets, with the news server in the test."""
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import yaml
+
+from tests.daemon.trees import describe, differences
+from usenetsyncd.loopback.server import LoopbackServer
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+START_S = 30.0
+STOP_S = 30.0
+IDLE_S = 90.0
+SETTLE_S = 0.3
+API = "/api/v1"
+
+
+class Refused(Exception):
+    """The daemon answered with a problem."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        super().__init__(f"{status}: {problem}")
+        self.status = status
+        self.problem = problem
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        try:
+            self.sock.connect(str(self._path))
+        except BaseException:
+            self.sock.close()
+            raise
+
+
+@dataclass
+class DaemonProcess:
+    """One ``usenetsyncd run``, its configuration, data directory and log below ``place``."""
+
+    place: Path
+    config: dict[str, Any]
+    user: int | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self.place.mkdir(parents=True, exist_ok=True)
+        if self.user is not None:
+            os.chown(self.place, self.user, self.user)
+        self.write_config()
+
+    # -- files -----------------------------------------------------------------------------
+
+    @property
+    def config_file(self) -> Path:
+        return self.place / "config.yaml"
+
+    @property
+    def socket(self) -> Path:
+        return Path(self.config["control"]["socket"])
+
+    @property
+    def data_dir(self) -> Path:
+        return Path(self.config["storage"]["data_dir"])
+
+    @property
+    def log_file(self) -> Path:
+        return self.place / "log"
+
+    def write_config(self) -> None:
+        self.config_file.write_text(yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True))
+
+    def log(self, event: str | None = None) -> list[dict[str, Any]]:
+        """What it has logged since it was made, over all its lives; torn last lines are left out."""
+        lines: list[dict[str, Any]] = []
+        with contextlib.suppress(FileNotFoundError):
+            for line in self.log_file.read_bytes().splitlines():
+                with contextlib.suppress(ValueError):
+                    lines.append(json.loads(line))
+        return [line for line in lines if event is None or line["event"] == event]
+
+    def catalogue(self) -> sqlite3.Connection:
+        """A copy of the catalogue as it is on disk; to be closed. Of a running daemon it may be of two moments."""
+        copy = self.place / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        copy.mkdir()
+        for name in ("catalogue.sqlite", "catalogue.sqlite-wal"):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(self.data_dir / name, copy / name)
+        return sqlite3.connect(copy / "catalogue.sqlite")
+
+    # -- life ------------------------------------------------------------------------------
+
+    def launch(self) -> None:
+        """Start the process and return at once."""
+        assert self.process is None
+        environ = {"PATH": os.environ["PATH"], "HOME": str(self.place), "PYTHONPATH": str(REPOSITORY)}
+        self.started_at = time.monotonic()
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*COMMAND, "run", "--config", str(self.config_file)],
+                env={**environ, **self.environ},
+                cwd=self.place,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                user=self.user,
+                group=self.user,
+                extra_groups=None if self.user is None else [],
+            )
+
+    def start(self) -> "DaemonProcess":
+        """Start it; returns when it answers."""
+        self.launch()
+        self.wait_ready()
+        return self
+
+    def wait_ready(self) -> None:
+        until(self._answers, START_S, lambda: f"it does not answer: {self.tail()}")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise AssertionError(f"the daemon ended with {self.process.returncode}: {self.tail()}")
+        try:
+            return bool(self.ask("GET", "/version", timeout_s=5.0)["pid"] == self.process.pid)
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def tail(self) -> str:
+        with contextlib.suppress(FileNotFoundError):
+            return self.log_file.read_text(errors="replace")[-3_000:]
+        return "nothing was logged"
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> int:
+        """Ask it to stop; its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal_number)
+        return self.wait_exit()
+
+    def wait_exit(self, timeout_s: float = STOP_S) -> int:
+        assert self.process is not None
+        try:
+            code = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            tail = self.tail()
+            self.kill()
+            raise AssertionError(f"it does not stop: {tail}") from None
+        self.process = None
+        return code
+
+    def end(self) -> None:
+        """For fixtures: whatever happens, no process is left."""
+        if self.process is not None:
+            self.kill()
+
+    # -- talk ------------------------------------------------------------------------------
+
+    def ask(self, verb: str, path: str, body: object = None, timeout_s: float = 60.0) -> Any:
+        """One request; the document of the answer. Raises Refused, OSError."""
+        connection = _UnixConnection(self.socket, timeout_s)
+        try:
+            sent = None if body is None else json.dumps(body)
+            connection.request(verb, API + path, sent, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            document = json.loads(answer.read())
+        finally:
+            connection.close()
+        if answer.status >= 400:
+            raise Refused(answer.status, document)
+        return document
+
+    def get(self, path: str) -> Any:
+        return self.ask("GET", path)
+
+    def post(self, path: str, body: object = None) -> Any:
+        return self.ask("POST", path, body)
+
+    def status(self) -> Any:
+        return self.get("/status")
+
+    def folder(self, name: str = "src") -> Any:
+        return next(folder for folder in self.status()["folders"] if folder["id"] == name)
+
+    def events(self, code: str | None = None) -> list[dict[str, Any]]:
+        connection = _UnixConnection(self.socket, 30.0)
+        try:
+            connection.request("GET", f"{API}/events?limit=1000")
+            lines = connection.getresponse().read().splitlines()
+        finally:
+            connection.close()
+        events: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        return [event for event in events if code is None or event["code"] == code]
+
+    def errors(self, name: str = "src") -> dict[str, str]:
+        """Path -> code of the folder's troubles."""
+        found: dict[str, str] = {}
+        after = ""
+        while True:
+            page = self.get(f"/folders/{quote(name)}/errors?limit=1000{after}")
+            found.update({_shown(error): error["code"] for error in page["errors"]})
+            if not page.get("next"):
+                return found
+            after = f"&after={quote(page['next'])}"
+
+    def idle(self) -> Any:
+        return self.get("/idle")
+
+    def wait_idle(self, timeout_s: float = IDLE_S) -> None:
+        """Until everything that changed is scanned, posted and published."""
+        ends = time.monotonic() + timeout_s
+        while time.monotonic() < ends:
+            told = self.get("/idle?wait_s=10")
+            if told["idle"]:
+                return
+            assert self.process is not None
+            assert self.process.poll() is None, self.tail()
+        raise AssertionError(f"not idle: {told['reasons']}\n{self.tail()}")
+
+    def share(self, name: str = "src") -> str:
+        """A public access string for a folder."""
+        made = self.post("/shares", {"folder": name, "access": "public"})
+        return str(made["string"])
+
+    def begin_restore(self, source: str, target: Path, **more: object) -> int:
+        order = {"source": source, "target": str(target), **more}
+        return int(self.post("/restore", order)["id"])
+
+    def job(self, job_id: int) -> Any:
+        return self.get(f"/jobs/{job_id}")
+
+    def wait_job(self, job_id: int, timeout_s: float = IDLE_S) -> Any:
+        """The job when it has ended."""
+        ended = ("done", "failed", "cancelled")
+        until(
+            lambda: self.job(job_id)["state"] in ended,
+            timeout_s,
+            lambda: f"the job goes on: {self.job(job_id)} {self.tail()}",
+        )
+        return self.job(job_id)
+
+    def restore(self, source: str, target: Path) -> Any:
+        """Restore all and return the result; the job must not fail."""
+        job = self.wait_job(self.begin_restore(source, target))
+        assert job["state"] == "done", job
+        return job["result"]
+
+
+def _shown(error: Mapping[str, Any]) -> str:
+    return str(error["path"])
+
+
+COMMAND = [
+    sys.executable,
+    "-c",
+    "import sys; from pathlib import Path; from usenetsyncd.daemon.main import run; "
+    "raise SystemExit(run(Path(sys.argv[3])))",
+]
+
+
+def until(done: Callable[[], bool], timeout_s: float, otherwise: Callable[[], str], every_s: float = 0.02) -> None:
+    """Wait for something to come true; fails with a sentence when it does not."""
+    ends = time.monotonic() + timeout_s
+    while not done():
+        if time.monotonic() > ends:
+            raise AssertionError(otherwise())
+        time.sleep(every_s)
+
+
+@dataclass
+class World:
+    """A folder, a news server and daemons, in one short directory."""
+
+    place: Path
+    server: LoopbackServer
+    daemons: list[DaemonProcess] = field(default_factory=list)
+
+    @property
+    def source(self) -> Path:
+        return self.place / "src"
+
+    def daemon(self, name: str = "one", **changes: Any) -> DaemonProcess:
+        """A daemon that watches ``source``; not started. changes: sections of the configuration."""
+        host, port = self.server.address
+        self.source.mkdir(exist_ok=True)
+        place = self.place / name
+        config: dict[str, Any] = {
+            "version": 1,
+            "servers": [{"name": "main", "host": host, "port": port, "tls": "none", "connections": 4}],
+            "newsgroups": ["alt.binaries.test"],
+            "defaults": {"settle": f"{SETTLE_S}s"},
+            "folders": [{"id": "src", "path": str(self.source)}],
+            "storage": {"data_dir": str(place / "data"), "min_free": 0},
+            "control": {"socket": str(place / "s"), "group": None},
+            "log": {"format": "json", "level": "info"},
+        }
+        user, environ = changes.pop("user", None), changes.pop("environ", {})
+        config.update(changes)
+        made = DaemonProcess(place, config, user, environ)
+        self.daemons.append(made)
+        return made
+
+    def reader(self, name: str = "two", **changes: Any) -> DaemonProcess:
+        """A second machine: servers and nothing else."""
+        return self.daemon(name, folders=[], **changes)
+
+    def end(self) -> None:
+        for daemon in self.daemons:
+            daemon.end()
+
+    def posts(self) -> int:
+        """Articles that the server took."""
+        return sum(self.server.counters.posts.values())
+
+    def assert_posted_once(self) -> None:
+        """No id was offered a second time, and none was taken twice."""
+        twice = {name: count for name, count in self.server.counters.offers.items() if count > 1}
+        assert not twice
+
+
+@contextlib.contextmanager
+def world(place: Path, **server: Any) -> Iterator[World]:
+    """A world that ends with its processes and its server."""
+    with LoopbackServer(place / "spool", **server) as running:
+        made = World(place, running)
+        try:
+            yield made
+        finally:
+            made.end()
+
+
+def assert_restored(reader: DaemonProcess, string: str, source: Path, target: Path) -> Any:
+    """Restore on another daemon and compare with the source, byte for byte."""
+    result = reader.restore(string, target)
+    assert result["failed"] == 0, result
+    told = differences(describe(source), describe(target))
+    assert not told, "\n".join(told)
+    return result
+
+
+def base64_path(path: bytes) -> str:
+    return b64encode(path).decode()

@@ -1,0 +1,33 @@
+"""A folder goes out, and comes back on another machine."""
+
+import os
+import random
+
+from tests.daemon.harness import World, assert_restored
+from tests.daemon.trees import write_files
+
+
+def test_a_folder_comes_back_from_the_string_alone(here: World) -> None:
+    write_files(here.source, 300, random.Random(1))
+    (here.source / "large").write_bytes(os.urandom(3_000_000))
+    (here.source / "empty folder").mkdir()
+    os.link(here.source / "large", here.source / "large too")
+    os.symlink("large", here.source / "to large")
+    one = here.daemon().start()
+    one.wait_idle()
+    string = one.share()
+    one.wait_idle()
+    assert one.folder()["state"] == "up_to_date"
+    assert one.folder()["version"] == 1
+    here.assert_posted_once()
+    two = here.reader().start()
+    assert_restored(two, string, here.source, here.place / "out")
+
+    # The next question comes at once: nothing may be called idle while an event is still on its way.
+    (here.source / "folder 000" / "late").write_bytes(b"written a moment ago")
+    one.wait_idle()
+    assert one.folder()["version"] == 2
+    assert_restored(two, string, here.source, here.place / "out2")
+    here.assert_posted_once()
+    assert one.stop() == 0
+    assert two.stop() == 0
