@@ -7,11 +7,12 @@ from pathlib import Path
 
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.rows import LeasedArticle
-from usenetsyncd.errors import NotFound
+from usenetsyncd.errors import NotFound, RootMissing
 from usenetsyncd.flows.reindex import ReindexOptions
 from usenetsyncd.flows.share import share_of_envelope
 from usenetsyncd.flows.upload import FolderPosting
-from usenetsyncd.folders.ignore import IgnoreRules
+from usenetsyncd.folders.ignore import IgnoreRules, compile_rules, load_rules
+from usenetsyncd.folders.root import FolderRoot
 from usenetsyncd.model import ArticleKind
 from usenetsyncd.settings.schema import FolderSettings, Settings
 from usenetsyncd.vault.vault import Vault
@@ -37,7 +38,7 @@ class LiveFolder:
         """What the settings ask of indexing."""
         metadata = self.settings.metadata
         return ReindexOptions(
-            self.ignore,
+            self.settings.ignore,
             self.settings.priority,
             self.settings.redundancy.copies,
             metadata.owner,
@@ -105,8 +106,17 @@ class LiveFolders:
             row.epoch,
             folder,
             tuple(groups) or settings.newsgroups,
-            IgnoreRules(folder.ignore),
+            _rules(root, folder.ignore),
             signing,
             secret,
             read_keys(read_secret(secret, row.epoch), signing.fingerprint),
         )
+
+
+def _rules(root: bytes, lists: tuple[str, ...]) -> IgnoreRules:
+    """For watching and for questions about a path; a scan reads the folder's own rules file anew."""
+    try:
+        with FolderRoot(root) as opened:
+            return load_rules(opened, lists)
+    except (RootMissing, OSError):
+        return compile_rules(lists)

@@ -285,7 +285,7 @@ class Uploader:
 
     def _abandon(self, leased: LeasedArticle, error: UsenetSyncError) -> None:
         """The source changed before it was posted: plan its files anew."""
-        self._catalogue.queue.abandon(leased.segment_row).result()
+        self._catalogue.queue.abandon(leased.segment_row, leased.copy).result()
         log.info("segment_abandoned", reason=str(error))
         self._on_changed(leased.folder_id)
 
