@@ -102,6 +102,7 @@ class Daemon:
             self.news,
             self.clock,
             self.data_dir / PLANS_NAME,
+            self.down_rate,
         )
         self.timetable = Timetable(lambda name: self._request_scan(name, "timetable"))
         self.watch: FolderWatch | None = None

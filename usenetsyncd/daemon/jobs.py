@@ -16,6 +16,7 @@ from usenetsyncd.flows.locate import KnownVersion, Located, locate, locate_own
 from usenetsyncd.flows.restore import Restore, RestoreProgress, RestoreRequest, RestoreSummary
 from usenetsyncd.model import Fingerprint, RelativePath
 from usenetsyncd.news.service import NewsService
+from usenetsyncd.telemetry.counters import RateWindow
 from usenetsyncd.vault.vault import Vault
 
 log = structlog.get_logger("restore")
@@ -38,14 +39,16 @@ class Jobs:
         news: NewsService,
         clock: Clock,
         plans: Path,
+        rate: RateWindow,
     ) -> None:
-        """plans: directory for the plans of restores."""
+        """plans: directory for the plans of restores. rate: told of the bytes that were placed."""
         self._catalogue = catalogue
         self._vault = vault
         self._folders = folders
         self._news = news
         self._clock = clock
         self._plans = plans
+        self._rate = rate
         self._lock = threading.Lock()
         self._running: dict[int, tuple[threading.Thread, threading.Event]] = {}
         self._stopping = threading.Event()
@@ -180,9 +183,12 @@ class Jobs:
         )
         located = self._locate(self._vault.open_secret(base64.b64decode(params["source"])).decode())
         last = [0.0]
+        placed = [0]
 
         def on_progress(progress: RestoreProgress) -> None:
             now = self._clock.monotonic()
+            self._rate.add(max(0, progress.bytes - placed[0]))
+            placed[0] = progress.bytes
             if now - last[0] >= PROGRESS_EVERY_S:
                 last[0] = now
                 self._catalogue.jobs.progress(job.id, _as_progress(progress))
