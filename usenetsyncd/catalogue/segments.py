@@ -1,12 +1,12 @@
 """Segments: where their content comes from, and the content of those that no file holds."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 
 from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.database import Readers
 from usenetsyncd.catalogue.rows import ArticleState, PostedSegments, SegmentRow, Source
-from usenetsyncd.catalogue.statements import RowIds, Tallies, insert
+from usenetsyncd.catalogue.statements import RowIds, Tallies, insert, select_in
 from usenetsyncd.catalogue.writer import Writer
 from usenetsyncd.errors import CatalogueError, NotFound
 from usenetsyncd.model import ArticleKind, Priority, RelativePath, SegmentId
@@ -16,12 +16,14 @@ __all__ = ["SegmentRow", "Segments", "Source", "insert_articles", "revive"]
 # Alternatives kept for one piece: a thousand copies of one licence text must not hide the other pieces.
 ALTERNATIVES = 8
 
-_SOURCES = """SELECT e.id, d.path, e.name, x.position, x.offset, x.length, e.size, e.mtime_ns, e.ctime_ns, e.inode
-    FROM (SELECT entry_id, position, offset, length,
-            row_number() OVER (PARTITION BY offset ORDER BY entry_id, position) AS alternative
-            FROM extent WHERE segment_id = ?) x
+_SOURCES = """SELECT x.segment_id, e.id, d.path, e.name, x.position, x.offset, x.length, e.size, e.mtime_ns,
+        e.ctime_ns, e.inode
+    FROM (SELECT segment_id, entry_id, position, offset, length,
+            row_number() OVER (PARTITION BY segment_id, offset ORDER BY entry_id, position) AS alternative
+            FROM extent WHERE segment_id IN"""
+_OF_FILES = f""") x
     JOIN entry e ON e.id = x.entry_id JOIN directory d ON d.id = e.directory_id
-    WHERE x.alternative <= ? ORDER BY x.offset, x.alternative"""
+    WHERE x.alternative <= {ALTERNATIVES} ORDER BY x.segment_id, x.offset, x.alternative"""
 
 
 class Segments:
@@ -54,11 +56,19 @@ class Segments:
 
         Several sources of one offset are alternatives, eight at most. Empty: no file uses the segment any more.
         """
-        rows = self._readers.fetch(_SOURCES, (segment_row, ALTERNATIVES))
-        return [
-            Source(row[0], RelativePath(row[1] + b"/" + row[2] if row[1] else row[2]), *row[3:])
-            for row in rows
-        ]
+        return self.sources_of((segment_row,)).get(segment_row, [])
+
+    def sources_of(self, segment_rows: Collection[int]) -> dict[int, list[Source]]:
+        """``sources`` of many segments in one query for some hundred; those without any are left out."""
+
+        def ask(database: Connection) -> dict[int, list[Source]]:
+            found: dict[int, list[Source]] = {}
+            for row in select_in(database, _SOURCES, (), segment_rows, _OF_FILES):
+                path = RelativePath(row[2] + b"/" + row[3] if row[2] else row[3])
+                found.setdefault(row[0], []).append(Source(row[1], path, *row[4:]))
+            return found
+
+        return self._readers.query(ask)
 
     def posted_of(self, entry_id: int) -> PostedSegments:
         """How many segments a file has, and of how many the first copy is on a server."""
