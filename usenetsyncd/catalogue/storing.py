@@ -37,8 +37,8 @@ _FILE = int(EntryKind.FILE)
 # What is left of an entry whose content must be read again: no hash.
 _HASH_AT = _ENTRY_COLUMNS.split(", ").index("hash")
 
-_Known = dict[bytes, tuple[int, int, int]]
-"""name -> (entry id, kind, size)"""
+_Known = dict[bytes, tuple[int, int, int, bytes | None]]
+"""name -> (entry id, kind, size, hash)"""
 
 
 class _SegmentRows(dict[bytes, int]):
@@ -98,6 +98,9 @@ class Storing:
             self._take_entries(update, directory_id, known[directory_id])
         self._write_directories(ids)
         self._write_entries()
+        self._withhold_digests(
+            [ids[update.path] for update in self._batch.directories if update.path not in fresh]
+        )
         self._write_folder()
         return StoreResult(self._new, self._changed, self._removed, self._segments_new, self._bytes)
 
@@ -217,7 +220,7 @@ class Storing:
         self._segments_new = len(fresh)
 
     def _stored_entries(self, update: DirectoryUpdate, directory_id: int) -> _Known:
-        head = "SELECT name, id, kind, size FROM entry WHERE directory_id = ? AND name IN"
+        head = "SELECT name, id, kind, size, hash FROM entry WHERE directory_id = ? AND name IN"
         names = [upsert.name for upsert in update.upserts]
         return {row[0]: row[1:] for row in select_in(self._database, head, (directory_id,), names)}
 
@@ -240,9 +243,12 @@ class Storing:
                 self._count_change(old, kind, size)
                 if upsert.extents is not None:
                     self._replaced.append(entry_id)
-            known[name] = (entry_id, kind, size)
+            known[name] = (entry_id, kind, size, upsert.hash)
             values = _fields(upsert)
-            if upsert.extents:
+            if upsert.extents is None and (old is None or old[3] != upsert.hash):
+                # Its segment was given up since the scan saw the row: there are no extents to keep.
+                values = (*values[:_HASH_AT], None, *values[_HASH_AT + 1 :])
+            elif upsert.extents:
                 rows: list[int] = []
                 for position, seg_id, offset, length in upsert.extents:
                     rows += (entry_id, position, segments[seg_id], offset, length)
@@ -257,7 +263,7 @@ class Storing:
                 changes += (folder_id, prefix + name, entry_id, None)
         self._ids.take(self._database, "entry", next_id - first)
 
-    def _count_change(self, old: tuple[int, int, int], kind: int, size: int) -> None:
+    def _count_change(self, old: tuple[int, int, int, bytes | None], kind: int, size: int) -> None:
         if kind == _FILE and old[1] == _FILE:
             self._changed += 1
             self._bytes += size - old[2]
@@ -290,6 +296,16 @@ class Storing:
         # REPLACE: a name twice in one batch keeps what came last.
         insert(self._database, head.replace("INSERT", "INSERT OR REPLACE"), 5, self._extents)
         insert(self._database, _CHANGE_HEAD, 4, self._changes, CHANGE_TAIL)
+
+    def _withhold_digests(self, directory_ids: list[int]) -> None:
+        """A directory with a file to be read again keeps no digest, or no scan would ever look at that file."""
+        change_in(
+            self._database,
+            "UPDATE directory SET digest = NULL WHERE EXISTS (SELECT 1 FROM entry e "  # noqa: S608
+            f"WHERE e.directory_id = directory.id AND e.kind = {_FILE} AND e.size > 0 AND e.hash IS NULL) AND id IN",
+            (),
+            directory_ids,
+        )
 
     def _write_folder(self) -> None:
         self._tallies.write(self._database)

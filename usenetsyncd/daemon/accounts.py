@@ -49,16 +49,6 @@ def _account(
     )
 
 
-_FIELD_OF = {"wait": "base_s", "tries": "attempts", "strategy": "strategy"}
-
-
-def overrides_of(settings: Settings) -> dict[str, dict[str, str | float]]:
+def overrides_of(settings: Settings) -> dict[str, dict[str, str | int | float]]:
     """The ``retry`` section as the reply table takes it."""
-    return {
-        str(code): {
-            _FIELD_OF[name]: value
-            for name, value in rule.model_dump(mode="json").items()
-            if value is not None
-        }
-        for code, rule in settings.retry.items()
-    }
+    return {str(code): rule.row_fields() for code, rule in settings.retry.items()}

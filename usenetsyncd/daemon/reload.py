@@ -62,8 +62,7 @@ class Reloader:
                     done.append(commit)
                     commit(new)
             except BaseException:
-                for undo in reversed(done):
-                    undo(old)
+                self._put_back(old, done)
                 raise
             waiting = tuple(change.key for change in changes if not change.live)
             daemon.restart_needed = tuple(dict.fromkeys((*daemon.restart_needed, *waiting)))
@@ -77,11 +76,24 @@ class Reloader:
         except UsenetSyncError as error:
             log.error("configuration_not_reloaded", reason=str(error))
             self._daemon.catalogue.events.add("error", "reload_failed", str(error))
+        except Exception as error:
+            # Unexpected, but the old settings are in force again: no reason to end the thread that hears signals.
+            log.exception("configuration_not_reloaded")
+            self._daemon.catalogue.events.add("error", "reload_failed", repr(error))
 
     def _verify(self, new: Settings) -> None:
         ReplyTable(overrides_of(new))
         accounts, _ = accounts_of(new, self._daemon.vault.credentials.get, os.environ)
         self._daemon.news.verify_accounts(accounts)
+
+    def _put_back(self, old: LoadedSettings, done: list[Callable[[LoadedSettings], None]]) -> None:
+        """Commit the old settings where the new ones were; a part that fails at this too must not keep the others."""
+        self._daemon.loaded = old
+        for commit in done:
+            try:
+                commit(old)
+            except Exception:
+                log.exception("old_settings_not_put_back", part=commit.__name__)
 
     def _commit_logs(self, loaded: LoadedSettings) -> None:
         configure_logs(loaded.settings)

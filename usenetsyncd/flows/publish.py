@@ -132,20 +132,24 @@ class Publisher:
         changes = self.catalogue.versions.changes(
             self.folder_row, only_ready=False, version=version, unpack=_unpack
         )
-        for path, entry in changes:
-            if entry is not None and entry.link_group:
-                keyed = hashlib.blake2b(
-                    entry.link_group, key=self.keys.identity, digest_size=LINK_GROUP_BYTES
-                )
-                entry = replace(entry, link_group=keyed.digest())
-            if entry is not None:
-                try:
-                    admit_entry(entry)
-                except FormatError as error:
-                    # One path that the format cannot hold must not keep the others from being published.
-                    self.catalogue.troubles.note(self.folder_row, path, "unpublishable", str(error))
-                    continue
+        for path, found in changes:
+            if found is None:
+                yield path, None
+                continue
+            entry = self._with_keyed_group(found)
+            try:
+                admit_entry(entry)
+            except FormatError as error:
+                # One path that the format cannot hold must not keep the others from being published.
+                self.catalogue.troubles.note(self.folder_row, path, "unpublishable", str(error))
+                continue
             yield path, entry
+
+    def _with_keyed_group(self, entry: Entry) -> Entry:
+        if not entry.link_group:
+            return entry
+        keyed = hashlib.blake2b(entry.link_group, key=self.keys.identity, digest_size=LINK_GROUP_BYTES)
+        return replace(entry, link_group=keyed.digest())
 
 
 class _PageStore:

@@ -16,6 +16,7 @@ from usenetsyncd.catalogue.rows import ArticleKey, LeasedArticle, PostedArticle
 from usenetsyncd.clock import Clock
 from usenetsyncd.errors import (
     ArticleMissing,
+    Cancelled,
     ContentMismatch,
     FolderError,
     FormatError,
@@ -44,6 +45,8 @@ MAX_WORKERS = 128
 BENCHES = 3
 IDLE_WAIT_S = 1.0
 LONGEST_BACKOFF_S = 300.0
+# Without any server nobody says how long to rest; asking the queue again at once would keep a core and the disk busy.
+SHORTEST_REST_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +232,11 @@ class Uploader:
         except PostDoubtful:
             self._try_again(leased, wait_s=5.0, doubtful=True)
         except NoServer as error:
-            self._rest_until = self._clock.monotonic() + error.retry_after_s
+            self._rest_until = self._clock.monotonic() + max(SHORTEST_REST_S, error.retry_after_s)
             self._catalogue.queue.retry(leased.segment_row, leased.copy, 0.0, leased.doubtful, False)
+        except Cancelled:
+            # The news service closes; an earlier try of the same POST may have left something behind.
+            self._catalogue.queue.retry(leased.segment_row, leased.copy, 0.0, True, False)
         except NewsError as error:
             wait_s = min(LONGEST_BACKOFF_S, 5.0 * 2**leased.attempts)
             self._try_again(leased, wait_s, leased.doubtful, error)
@@ -300,6 +306,9 @@ class Uploader:
             reason = str(error) if error else "no answer"
             self._catalogue.queue.failed(leased.segment_row, leased.copy, reason)
             log.error("article_failed", attempts=leased.attempts, reason=reason)
+            self._catalogue.events.add(
+                "error", "article_failed", f"an article was given up: {reason}", leased.folder_id
+            )
             return
         not_before = self._clock.now() + wait_s
         self._catalogue.queue.retry(leased.segment_row, leased.copy, not_before, doubtful, True)
