@@ -1,0 +1,58 @@
+"""``usyncctl``: asks the daemon and shows the answer. Imports a command when it is called: it must start fast."""
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from usenetsyncd.cli.frame import LazyGroup, Session, run
+
+_COMMANDS = "usenetsyncd.cli.commands."
+COMMANDS = {
+    "status": (_COMMANDS + "status", "status", "Everything at a glance."),
+    "folder": (_COMMANDS + "folder", "folder", "List, show, add and remove folders."),
+    "scan": (_COMMANDS + "work", "scan", "Look for changes in a folder now."),
+    "file": (_COMMANDS + "file", "file", "What became of a file."),
+    "versions": (_COMMANDS + "file", "versions", "Versions of a folder or of a file."),
+    "pause": (_COMMANDS + "work", "pause", "Stop posting, of a folder or altogether."),
+    "resume": (_COMMANDS + "work", "resume", "Go on after a pause."),
+    "queue": (_COMMANDS + "queue", "queue", "Articles that wait to be posted."),
+    "job": (_COMMANDS + "job", "job", "What runs, and how it ended."),
+    "wait": (_COMMANDS + "work", "wait", "Wait until everything is posted, or the daemon is ready."),
+    "events": (_COMMANDS + "logs", "events", "What happened."),
+    "share": (_COMMANDS + "share", "share", "Give folders to somebody."),
+    "restore": (_COMMANDS + "restore", "restore", "Bring a folder back from Usenet."),
+    "server": (_COMMANDS + "server", "server", "News servers."),
+    "credential": (_COMMANDS + "credential", "credential", "Passwords, encrypted at rest."),
+    "config": (_COMMANDS + "config", "config", "Check, show and reload the configuration."),
+    "logs": (_COMMANDS + "logs", "logs", "The daemon's log."),
+    "health": (_COMMANDS + "work", "health", "One verdict, also as the exit code."),
+    "version": (_COMMANDS + "work", "version", "Versions of this command and of the daemon."),
+    "completion": (_COMMANDS + "completion", "completion", "Completion for your shell."),
+    "stop": (_COMMANDS + "work", "stop", "Stop the daemon."),
+}
+"""Name -> module, attribute, one line of help. A test compares the lines with the commands."""
+
+
+@click.group(cls=LazyGroup, commands_at=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--socket", metavar="PATH", help="Socket of the daemon (or $USENETSYNCD_SOCKET).")
+@click.pass_context
+def usyncctl(context: click.Context, as_json: bool, socket: str | None) -> None:
+    """Ask and direct the UsenetSync daemon.
+
+    Exit codes: 0 done, 1 failed, 2 usage, 3 done but something needs attention, 4 daemon not reachable,
+    5 not found, 77 not permitted, 78 configuration, 130 interrupted.
+    """
+    session = context.ensure_object(Session)
+    session.json |= as_json
+    session.socket = socket or session.socket
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The entry point; returns the exit code."""
+    return run(usyncctl, "usyncctl", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
