@@ -1,6 +1,7 @@
 """Core index pages: docs/format.md, section 12."""
 
 import hashlib
+import itertools
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -257,7 +258,7 @@ def attributes(blocks: Blocks, having: list[Entry]) -> None:
     for entry, c in zip(having, counts, strict=True):
         entry.xattrs = [next(pairs) for _ in range(c)]
         own = [name for name, _ in entry.xattrs]
-        must(all(a < b for a, b in zip(own, own[1:], strict=False)), why="order of attributes")
+        must(all(a < b for a, b in itertools.pairwise(own)), why="order of attributes")
 
 
 Load = Callable[[bytes], bytes]  # content of the index segment with this id

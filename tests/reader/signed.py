@@ -1,5 +1,6 @@
 """Access strings, heads and envelopes: docs/format.md, sections 7 to 10."""
 
+import itertools
 import struct
 from dataclasses import dataclass
 
@@ -102,7 +103,7 @@ def read_head(content: bytes, fingerprint: bytes, found: tuple[int, int] | None 
     must((previous == bytes(32)) == (version == 1), why="previous")
     older = tuple(struct.iter_unpack(">IQ32s", signed[162:]))
     rows = [(0, -1), *((row[0], row[1]) for row in older)]
-    must(all(a[0] < b[0] and a[1] < b[1] for a, b in zip(rows, rows[1:], strict=False)), why="older epochs")
+    must(all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(rows)), why="older epochs")
     must(all(row[0] < epoch and row[1] <= version for row in older), why="older epochs")
     empty = signed[112:136] == bytes(24)
     sound = root[0] != bytes(16) and root[2] > 0 and root[1] + root[2] <= 768_000
