@@ -165,9 +165,9 @@ class _DaemonProcess:
 
     def kill_and_restart(self) -> None:
         """As a power cut would, for the process."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
         self.start()
 
     def stop(self) -> None:

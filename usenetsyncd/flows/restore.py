@@ -270,10 +270,10 @@ class Restore:
         self._place(assembly, row, content)
 
     def _make_links(self, target: Target) -> None:
+        overwrite = self._request.overwrite
         while links := self._plan.links():
             for item, first in links:
                 self._check_stop()
-                overwrite = self._request.overwrite
                 if self._each(
                     item,
                     lambda a=first, b=item: target.make_hard_link(a.entry.path, b.entry.path, overwrite),  # type: ignore[misc]

@@ -319,7 +319,10 @@ class RestorePlan:
 
 _ITEM = ", ".join(
     f"item.{column}"
-    for column in "id path kind size mtime_ns mode hash target link_group sparse uid gid xattrs part".split()
+    for column in (
+        *("id", "path", "kind", "size", "mtime_ns", "mode", "hash"),
+        *("target", "link_group", "sparse", "uid", "gid", "xattrs", "part"),
+    )
 )
 
 
