@@ -1,0 +1,5 @@
+"""The world of tests/daemon, for daemons that are killed."""
+
+from tests.daemon.conftest import here
+
+__all__ = ["here"]
