@@ -4,6 +4,8 @@ Used when an article is posted and when it is repaired; nothing is staged in bet
 """
 
 from collections import defaultdict
+from collections.abc import Collection
+from threading import Lock
 
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.rows import Source
@@ -11,28 +13,60 @@ from usenetsyncd.errors import FileChanged, FolderError
 from usenetsyncd.folders import read
 from usenetsyncd.folders.root import FolderRoot
 from usenetsyncd.folders.statkey import FileKey
-from usenetsyncd.model import ArticleKind
 from usenetsyncd.wire.seal import Workbench
 
 
-def read_content(
-    catalogue: Catalogue,
-    segment_row: int,
-    kind: ArticleKind,
-    length: int,
-    root: bytes,
-    workbench: Workbench,
-) -> memoryview:
-    """The content of a segment, read where the workbench will seal it. Valid until the bench is used again.
+class Origins:
+    """Where some segments come from: their sources asked for at once, their folders' roots opened once.
 
-    Sealing compares it with its id. Raises FileChanged where the source is not any more what was planned.
+    Shared by the threads that post these segments. Each of them calls ``release`` when it is done with one;
+    the last closes the roots, so that no disk is kept from being unmounted for longer than a batch takes.
     """
-    if kind is not ArticleKind.DATA:
-        return memoryview(catalogue.segments.blob(segment_row))
-    view = workbench.area(length)
-    with FolderRoot(root) as opened:
-        _read_sources(catalogue.segments.sources(segment_row), opened, view)
-    return view
+
+    __slots__ = ("_catalogue", "_left", "_lock", "_roots", "_sources")
+
+    def __init__(self, catalogue: Catalogue, segment_rows: Collection[int], shares: int) -> None:
+        """segment_rows: those whose content files hold. shares: how many times ``release`` will be called."""
+        self._catalogue = catalogue
+        self._sources = catalogue.segments.sources_of(segment_rows) if segment_rows else {}
+        self._left = shares
+        self._lock = Lock()
+        self._roots: dict[bytes, FolderRoot] = {}
+
+    def read(self, segment_row: int, length: int, root: bytes, workbench: Workbench) -> memoryview:
+        """The content of a segment, read where the workbench will seal it. Valid until the bench is used again.
+
+        Sealing compares it with its id. Raises FileChanged where the source is not any more what was planned.
+        """
+        view = workbench.area(length)
+        known = self._sources.get(segment_row, [])
+        try:
+            _read_sources(known, self._root(root), view)
+        except FolderError:
+            # Since it was asked, a file may have been renamed: its content then has another path and is as it was.
+            newer = self._catalogue.segments.sources(segment_row)
+            if newer == known:
+                raise
+            with FolderRoot(root) as opened:
+                _read_sources(newer, opened, view)
+        return view
+
+    def release(self) -> None:
+        """One segment less to be read."""
+        with self._lock:
+            self._left -= 1
+            ended = [] if self._left else list(self._roots.values())
+        for opened in ended:
+            opened.close()
+
+    def _root(self, path: bytes) -> FolderRoot:
+        opened = self._roots.get(path)
+        if opened is None:
+            with self._lock:
+                opened = self._roots.get(path)
+                if opened is None:
+                    opened = self._roots[path] = FolderRoot(path)
+        return opened
 
 
 def _read_sources(sources: list[Source], root: FolderRoot, view: memoryview) -> None:

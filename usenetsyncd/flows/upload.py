@@ -7,7 +7,8 @@ it. What was under way at a crash comes back as doubtful, and is asked for befor
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import Empty, Full, Queue
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 import structlog
 
@@ -26,7 +27,7 @@ from usenetsyncd.errors import (
     PostDuplicate,
     UsenetSyncError,
 )
-from usenetsyncd.flows.content import read_content
+from usenetsyncd.flows.content import Origins
 from usenetsyncd.model import ArticleAddress, ArticleKind, Compression
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.telemetry.counters import RateWindow
@@ -39,6 +40,8 @@ log = structlog.get_logger("upload")
 
 LEASE_BATCH = 64
 RECORD_BATCH = 256
+# While more is going out anyway, outcomes are gathered that long: a commit costs as much as sealing an article.
+RECORD_LINGER_S = 0.02
 MAX_ATTEMPTS = 10
 MAX_WORKERS = 128
 # Articles being sealed at once: enough to keep two cores busy while the others are being sent.
@@ -57,6 +60,13 @@ class FolderPosting:
     newsgroups: tuple[str, ...]
     compression: Compression
     keys_of: Callable[[LeasedArticle], ReadKeys]
+
+
+class _Consigned(NamedTuple):
+    """A leased article on its way to a worker, with the batch that it was leased in."""
+
+    leased: LeasedArticle
+    origins: Origins
 
 
 class Uploader:
@@ -81,11 +91,12 @@ class Uploader:
         self._rate = rate
         self._on_recorded = on_recorded
         self._on_changed = on_changed
-        self._benches: Queue[Workbench] = Queue()
+        self._benches: SimpleQueue[Workbench] = SimpleQueue()
         for _ in range(BENCHES):
             self._benches.put(Workbench())
-        self._work: Queue[LeasedArticle] = Queue(LEASE_BATCH)
-        self._outcomes: Queue[tuple[int, PostedArticle] | None] = Queue(4 * RECORD_BATCH)
+        # Bounded by the feeder, which leases only when little is left in either.
+        self._work: SimpleQueue[_Consigned | None] = SimpleQueue()
+        self._outcomes: SimpleQueue[tuple[LeasedArticle, PostedArticle] | None] = SimpleQueue()
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._rest_until = 0.0
@@ -125,18 +136,12 @@ class Uploader:
         """Finish the articles in flight, give the others back. Every thread is joined."""
         self._stop.set()
         self._wake.set()
+        self._threads[0].join()
+        for _ in self._workers:
+            self._work.put(None)
         end = self._clock.monotonic() + deadline_s
         for worker in self._workers:
             worker.join(max(0.1, end - self._clock.monotonic()))
-        self._threads[0].join()
-        left = []
-        while True:
-            try:
-                left.append(self._work.get_nowait())
-            except Empty:
-                break
-        if left:
-            self._catalogue.queue.give_back([_key(leased) for leased in left]).result()
         self._outcomes.put(None)
         self._threads[1].join()
 
@@ -153,65 +158,73 @@ class Uploader:
                 self._stop.wait(min(rest_s, IDLE_WAIT_S))
                 continue
             self._wake.clear()
-            if self._paused:
+            if self._paused or not self._runs_low():
                 self._wake.wait(IDLE_WAIT_S)
                 continue
             leased = self._catalogue.queue.lease(max(LEASE_BATCH, len(self._workers))).result()
-            if not leased:
+            if leased:
+                self._consign(leased)
+            else:
                 self._wake.wait(IDLE_WAIT_S)
-                continue
-            for position, article in enumerate(leased):
-                if not self._hand_over(article):
-                    rest = [_key(a) for a in leased[position:]]
-                    self._catalogue.queue.give_back(rest).result()
-                    break
 
-    def _hand_over(self, article: LeasedArticle) -> bool:
-        while not self._stop.is_set():
-            try:
-                self._work.put(article, timeout=0.2)
-                return True
-            except Full:
-                continue
-        return False
+    def _runs_low(self) -> bool:
+        return (
+            self._work.qsize() <= max(LEASE_BATCH, len(self._workers)) // 2
+            and self._outcomes.qsize() <= RECORD_BATCH
+        )
+
+    def _consign(self, leased: list[LeasedArticle]) -> None:
+        from_files = {article.segment_row for article in leased if article.kind is ArticleKind.DATA}
+        origins = Origins(self._catalogue, from_files, len(leased))
+        for article in leased:
+            self._work.put(_Consigned(article, origins))
 
     def _work_loop(self) -> None:
-        while not self._stop.is_set():
+        while (consigned := self._work.get()) is not None:
+            leased, origins = consigned
+            if self._runs_low():
+                self._wake.set()
             try:
-                leased = self._work.get(timeout=0.2)
-            except Empty:
-                continue
-            try:
-                self._post_leased(leased)
+                if self._stop.is_set():
+                    self._catalogue.queue.give_back([_key(leased)])
+                else:
+                    self._post_leased(leased, origins)
             except Exception:
                 # An unknown error counts as an attempt; the worker lives (house.md, owners, 9).
                 log.exception("upload_failed_unexpectedly", kind=leased.kind.name, attempts=leased.attempts)
                 self._try_again(leased, wait_s=30.0, doubtful=True)
+            finally:
+                origins.release()
 
     def _record(self) -> None:
         """Commit outcomes in batches, without making the workers wait."""
-        while True:
-            first = self._outcomes.get()
-            if first is None:
-                return
-            batch, ended = [first], False
-            while len(batch) < RECORD_BATCH:
+        ended = False
+        while not ended:
+            batch: list[tuple[LeasedArticle, PostedArticle]] = []
+            outcome = self._outcomes.get()
+            if self._work.qsize():
+                self._stop.wait(RECORD_LINGER_S)
+            while outcome is not None:
+                batch.append(outcome)
+                if len(batch) == RECORD_BATCH:
+                    break
                 try:
-                    more = self._outcomes.get_nowait()
+                    outcome = self._outcomes.get_nowait()
                 except Empty:
                     break
-                if more is None:
-                    ended = True
-                    break
-                batch.append(more)
-            self._catalogue.queue.posted([posted for _, posted in batch]).result()
-            self._on_recorded({folder_id for folder_id, _ in batch})
-            if ended:
-                return
+            ended = outcome is None
+            if batch:
+                self._catalogue.queue.posted([posted for _, posted in batch]).result()
+                self._tell(batch)
+
+    def _tell(self, batch: list[tuple[LeasedArticle, PostedArticle]]) -> None:
+        """In the middle of an upload nobody has anything to do because some more of it is posted."""
+        if not self._work.qsize() or any(leased.kind is not ArticleKind.DATA for leased, _ in batch):
+            self._on_recorded({leased.folder_id for leased, _ in batch})
 
     # -- one article -----------------------------------------------------------------------
 
-    def _post_leased(self, leased: LeasedArticle) -> None:
+    def _post_leased(self, leased: LeasedArticle, origins: Origins) -> None:
         posting = self._posting_of(leased.folder_id)
         if posting is None:
             self._catalogue.queue.give_back([_key(leased)])
@@ -221,7 +234,7 @@ class Uploader:
             if leased.doubtful and self._is_there(leased, keys):
                 self._posted(leased, "", None)
                 return
-            article = self._make(leased, posting, keys)
+            article = self._make(leased, origins, posting, keys)
             receipt = self._news.post(article)
             renamed = receipt.message_id if receipt.message_id != article.name.message_id else None
             self._posted(leased, receipt.server, renamed)
@@ -241,13 +254,17 @@ class Uploader:
             wait_s = min(LONGEST_BACKOFF_S, 5.0 * 2**leased.attempts)
             self._try_again(leased, wait_s, leased.doubtful, error)
 
-    def _make(self, leased: LeasedArticle, posting: FolderPosting, keys: ReadKeys) -> OutgoingArticle:
+    def _make(
+        self, leased: LeasedArticle, origins: Origins, posting: FolderPosting, keys: ReadKeys
+    ) -> OutgoingArticle:
         """Read, seal and encode; only the encoded article outlives the bench."""
         bench = self._benches.get()
         try:
-            content = read_content(
-                self._catalogue, leased.segment_row, leased.kind, leased.length, posting.root, bench
-            )
+            content: bytes | memoryview
+            if leased.kind is ArticleKind.DATA:
+                content = origins.read(leased.segment_row, leased.length, posting.root, bench)
+            else:
+                content = self._catalogue.segments.blob(leased.segment_row)
             # Pages are compressed one by one, and heads are too small for it to pay.
             codec = posting.compression if leased.kind is ArticleKind.DATA else Compression.NONE
             address = wire_address(leased)
@@ -287,7 +304,7 @@ class Uploader:
         posted = PostedArticle(
             leased.segment_row, leased.copy, leased.generation, server, renamed, self._clock.now()
         )
-        self._outcomes.put((leased.folder_id, posted))
+        self._outcomes.put((leased, posted))
 
     def _abandon(self, leased: LeasedArticle, error: UsenetSyncError) -> None:
         """The source changed before it was posted: plan its files anew."""
