@@ -10,7 +10,7 @@ WORKERS ?= 2
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: ## a folder goes to an embedded news server and comes back elsewhere, with losses repaired on the way
+demo: ## a folder goes to an embedded news server and comes back elsewhere, with a crash and losses on the way
 	@tests/setup/prepare.sh demo
 	@$(PYTHON_IN_VENV) -m usenetsyncd.cli.usenetsyncd demo $(ARGS)
 
