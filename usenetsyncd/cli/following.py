@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Self
 
 from usenetsyncd.cli import quantities
 from usenetsyncd.cli.frame import Document, Session
@@ -122,7 +122,7 @@ class _Bar:
             self._task, description=progress_text(progress), completed=progress.get("bytes", 0), total=total
         )
 
-    def __enter__(self) -> "_Bar":
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 

@@ -227,6 +227,8 @@ def _fail(error: UsenetSyncError, session: Session) -> int:
     if session.json:
         print_json(problem)
     note(clean_lines(str(error)))
+    if counted := getattr(error, "count", None):
+        note(counted)
     if problem.get("action"):
         note(f"try: {clean(problem['action'])}")
     return int(error.exit_code)

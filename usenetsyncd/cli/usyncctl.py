@@ -1,12 +1,15 @@
 """``usyncctl``: asks the daemon and shows the answer. Imports a command when it is called: it must start fast."""
 
+import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import click
 
 from usenetsyncd.cli.frame import LazyGroup, Session, run
 
+COMPLETE_VARIABLE = "_USYNCCTL_COMPLETE"
 _COMMANDS = "usenetsyncd.cli.commands."
 COMMANDS = {
     "status": (_COMMANDS + "status", "status", "Everything at a glance."),
@@ -51,6 +54,9 @@ def usyncctl(context: click.Context, as_json: bool, socket: str | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The entry point; returns the exit code."""
+    if os.environ.get(COMPLETE_VARIABLE, "").startswith("powershell"):
+        # click does not know that shell until this module is imported
+        import_module(_COMMANDS + "completion")
     return run(usyncctl, "usyncctl", arguments)
 
 

@@ -62,6 +62,11 @@ def _answer_errors(api: FastAPI) -> None:
     async def not_valid(_: Request, error: RequestValidationError) -> JSONResponse:
         return refused_request(error.errors())
 
+    @api.exception_handler(Exception)
+    async def unforeseen(_: Request, __: Exception) -> JSONResponse:
+        # it is raised again after this answer, and logged by _Bounded
+        return unexpected_response()
+
     @api.exception_handler(HTTPException)
     async def not_served(_: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 404:

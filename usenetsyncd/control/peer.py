@@ -10,7 +10,8 @@ from usenetsyncd.errors import ConfigurationError
 _CREDENTIALS = struct.Struct("3i")
 # asm-generic/socket.h, Linux 4.13; the socket module does not name it
 _SO_PEERGROUPS = 59
-_MAX_GROUPS = 65_536
+# more than the socket module lets through at once (1,024 bytes) are looked up by name instead
+_MAX_GROUPS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def peer_of(connection: socket.socket) -> Peer:
     """Raises OSError when the other end is gone already."""
     packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(packed)
-    return Peer(uid, gid, pid, _groups(connection))
+    return Peer(uid, gid, pid, _groups(connection, uid, gid))
 
 
 def group_id(name: str) -> int:
@@ -62,10 +63,19 @@ def permitted(group: str | None) -> Permitted:
     return Permitted(os.geteuid(), None if group is None else group_id(group))
 
 
-def _groups(connection: socket.socket) -> frozenset[int]:
-    # The kernel's list, not the name service's: it may be slow, and knows nothing of what a process dropped.
+def _groups(connection: socket.socket, uid: int, gid: int) -> frozenset[int]:
+    # The kernel's list, not the name service's: that may be slow, and knows nothing of what a process dropped.
     try:
         packed = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _MAX_GROUPS)
     except OSError:
-        return frozenset()
+        return _groups_by_name(uid, gid)
     return frozenset(struct.unpack(f"{len(packed) // 4}I", packed))
+
+
+def _groups_by_name(uid: int, gid: int) -> frozenset[int]:
+    import pwd  # noqa: PLC0415 - not on every platform
+
+    try:
+        return frozenset(os.getgrouplist(pwd.getpwuid(uid).pw_name, gid))
+    except KeyError:
+        return frozenset()

@@ -5,9 +5,9 @@ from click.shell_completion import CompletionItem, ShellComplete, add_completion
 
 from usenetsyncd.cli.frame import Session, common
 from usenetsyncd.cli.terminal import say
+from usenetsyncd.cli.usyncctl import COMPLETE_VARIABLE
 
 NAME = "usyncctl"
-VARIABLE = "_USYNCCTL_COMPLETE"
 SHELLS = ("bash", "zsh", "fish", "powershell")
 
 _POWERSHELL = """\
@@ -77,4 +77,4 @@ def script(shell: str) -> str:
         raise AssertionError(shell)
     template = found.source_template
     name = f"_{NAME}_completion"
-    return template % {"complete_func": name, "complete_var": VARIABLE, "prog_name": NAME}
+    return template % {"complete_func": name, "complete_var": COMPLETE_VARIABLE, "prog_name": NAME}
