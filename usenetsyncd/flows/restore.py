@@ -5,8 +5,9 @@ rest is restored. Each segment is fetched once, each file is hashed before it ge
 restore goes on with what is not there yet.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from threading import Event, Lock
 
@@ -17,27 +18,23 @@ from usenetsyncd.errors import (
     Cancelled,
     ContentMismatch,
     FormatError,
-    LimitExceeded,
     NewsError,
-    NotFound,
     TargetExists,
-    UnsafePath,
+    TargetUnwritable,
     UsenetSyncError,
 )
 from usenetsyncd.flows.file_assembly import FileAssembly, ends_the_job
 from usenetsyncd.flows.index_reader import IndexReader
 from usenetsyncd.flows.locate import Located
+from usenetsyncd.flows.restore_index import PlanMaker, capacity_of
 from usenetsyncd.flows.restore_plan import DONE, FAILED, Item, RestorePlan
 from usenetsyncd.flows.retrieve import retrieve
 from usenetsyncd.folders.place import Sameness, Target
-from usenetsyncd.folders.safety import check_path
 from usenetsyncd.model import (
-    SEGMENT_SIZE_BYTES,
     ArticleAddress,
     ArticleKind,
     Entry,
     EntryKind,
-    Extent,
     MessageId,
     RelativePath,
     SegmentId,
@@ -45,12 +42,12 @@ from usenetsyncd.model import (
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.wire.article import decode_body
 from usenetsyncd.wire.keys import message_id_of
-from usenetsyncd.wire.pages import iter_extents, read_tree
 from usenetsyncd.wire.seal import open_sealed
 
 log = structlog.get_logger("restore")
 
-PLAN_BATCH = 2_000
+PLAN_REPORT = 2_000
+DONE_BATCH = 2_000
 FETCH_BATCH = 256
 # A part that does not add up is fetched once more from the start, then given up.
 CONTENT_ROUNDS = 3
@@ -109,7 +106,9 @@ class Restore:
         self._stop = stop
         self._on_progress = on_progress
         self._index = IndexReader(news, located.rings)
-        self._totals = (0, 0)
+        self._totals = self._done = (0, 0)
+        self._planned = 0
+        self._assembly: FileAssembly | None = None
         self._failure: UsenetSyncError | None = None
         self._failure_lock = Lock()
 
@@ -117,63 +116,44 @@ class Restore:
         """Restore. Raises Cancelled (can be continued), DiskFull, NewsError, NotFound; single files do not raise."""
         finished = False
         try:
-            if not self._plan.complete:
-                self._make_plan()
+            fresh = not self._plan.complete
+            if fresh:
+                maker = PlanMaker(self._plan, self._index, capacity_of(self._request.target))
+                maker.read(self._located.head.root, self._request.paths, self._planning)
             self._totals = self._plan.totals()
             if not self._request.dry_run:
                 with Target(self._request.target) as target:
-                    self._apply(target)
+                    self._apply(target, fresh and target.is_empty())
             summary = self._summary()
             finished = True
             return summary
+        except OSError as error:
+            raise TargetUnwritable(f"the target cannot be written: {error.strerror or error}") from error
         finally:
             self._plan.close(delete=finished)
 
-    # -- plan -------------------------------------------------------------------------------
-
-    def _make_plan(self) -> None:
-        self._plan.restart()
-        batch: list[tuple[Entry, Iterable[Extent]]] = []
-        rejected: list[tuple[Entry, str]] = []
-        for entry in self._entries():
-            self._check_stop()
-            try:
-                check_entry(entry)
-                batch.append((entry, iter_extents(entry, self._index.load)))
-            except FormatError as error:
-                rejected.append((entry, str(error)))
-            if len(batch) >= PLAN_BATCH:
-                self._plan.add(batch)
-                batch.clear()
-                self._report("planning")
-        self._plan.add(batch)
-        self._plan.reject(rejected)
-        self._plan.mark_complete()
-
-    def _entries(self) -> Iterator[Entry]:
-        root = self._located.head.root
-        wanted = self._request.paths or (RelativePath(b""),)
-        seen_any = False
-        for prefix in drop_nested(wanted):
-            for entry in read_tree(root, self._index.load, prefix=prefix):
-                seen_any = True
-                yield entry
-        if not seen_any and self._request.paths:
-            raise NotFound("nothing in this version has such a path")
+    def _planning(self) -> None:
+        """Between two entries of the index."""
+        self._check_stop()
+        self._planned += 1
+        if self._planned % PLAN_REPORT == 0:
+            self._on_progress(RestoreProgress("planning", 0, self._planned, 0, 0, 0))
 
     # -- apply ------------------------------------------------------------------------------
 
-    def _apply(self, target: Target) -> None:
+    def _apply(self, target: Target, nothing_there: bool) -> None:
         self._make_folders(target)
-        self._skip_what_is_there(target)
-        assembly = FileAssembly(self._plan, target, self._located.rings, self._request.overwrite)
+        if not nothing_there:
+            self._skip_what_is_there(target)
+        self._done = self._plan.done_totals()
+        assembly = self._assembly = FileAssembly(
+            self._plan, target, self._located.rings, self._request.overwrite, self._check_stop
+        )
         try:
-            for item in self._plan.empty_files():
-                assembly.place_empty(item)
-            self._fetch_contents(target, assembly)
+            self._fetch_contents(assembly)
             self._make_links(target)
             if self._plan.open_orphaned_links():
-                self._fetch_contents(target, assembly)
+                self._fetch_contents(assembly)
         finally:
             assembly.close()
         self._make_symlinks(target)
@@ -198,15 +178,15 @@ class Restore:
                     raise TargetExists("a different file stands there already; --overwrite replaces it")
             except UsenetSyncError as error:
                 self._fail(item, error)
-            if len(done) >= PLAN_BATCH:
-                self._plan.set_states(done, DONE)
+            if len(done) >= DONE_BATCH:
+                self._plan.set_done(done)
                 done.clear()
-        self._plan.set_states(done, DONE)
+        self._plan.set_done(done)
 
-    def _fetch_contents(self, target: Target, assembly: FileAssembly) -> None:
+    def _fetch_contents(self, assembly: FileAssembly) -> None:
+        self._place_empty(assembly)
         for _ in range(CONTENT_ROUNDS):
-            for item in self._plan.complete_files():
-                self._each(item, lambda item=item: assembly.finish_file(item))  # type: ignore[misc]
+            self._finish_complete(assembly)
             batch: list[tuple[int, SegmentId]] = []
             fetched = False
             for segment in self._plan.open_segments():
@@ -217,11 +197,30 @@ class Restore:
                     batch = []
             if batch:
                 self._fetch_batch(batch, assembly)
-            self._report("restoring")
+            self._report()
             if not fetched:
-                return
+                break
+        self._finish_complete(assembly)
         for item in self._plan.items(EntryKind.FILE):
-            self._fail(item, ContentMismatch("its parts do not add up to the file that the index names"))
+            assembly.fail(item, ContentMismatch("its parts do not add up to the file that the index names"))
+
+    def _place_empty(self, assembly: FileAssembly) -> None:
+        empty = self._plan.empty_files()
+        while items := list(islice(empty, DONE_BATCH)):
+            self._check_stop()
+            assembly.place_empty(items)
+
+    def _finish_complete(self, assembly: FileAssembly) -> None:
+        """Files that have all their parts but no name: a crash, or too many files at once, came between."""
+        tried: set[int] = set()
+        while items := [item for item in self._plan.complete_files() if item.id not in tried]:
+            for item in items:
+                self._check_stop()
+                tried.add(item.id)
+                try:
+                    assembly.finish_file(item)
+                except UsenetSyncError as error:
+                    assembly.fail(item, error)
 
     def _fetch_batch(self, batch: list[tuple[int, SegmentId]], assembly: FileAssembly) -> None:
         """Fetch some segments, many at a time; what does not come the plain way is sought afterwards."""
@@ -245,7 +244,7 @@ class Restore:
 
         self._news.fetch(list(wanted), take, self._stop)
         self._check_stop()
-        self._report("restoring")
+        self._report()
         for row, seg_id in astray:
             self._check_stop()
             self._seek(assembly, row, seg_id)
@@ -320,10 +319,16 @@ class Restore:
         if self._stop.is_set():
             raise Cancelled("the restore was stopped; it goes on where it was when it is started again")
 
-    def _report(self, phase: str) -> None:
-        files, size = self._plan.done_totals()
-        failed = self._plan.failed_count()
-        self._on_progress(RestoreProgress(phase, files, self._totals[0], size, self._totals[1], failed))
+    def _report(self) -> None:
+        """Counted here, not in the plan: a question to the plan costs more the larger it is."""
+        files, size = self._done
+        if self._assembly is not None:
+            files, size = files + self._assembly.placed_files, size + self._assembly.placed_bytes
+        self._on_progress(
+            RestoreProgress(
+                "restoring", files, self._totals[0], size, self._totals[1], self._plan.failed_count()
+            )
+        )
 
     def _summary(self) -> RestoreSummary:
         files, size = self._totals if self._request.dry_run else self._plan.done_totals()
@@ -332,28 +337,3 @@ class Restore:
         return RestoreSummary(
             version, files, size, self._plan.failed_count(), failures, self._located.warnings
         )
-
-
-def check_entry(entry: Entry) -> None:
-    """Raises FormatError where an entry contradicts itself or must not be made."""
-    if entry.path:
-        check_path(entry.path)
-    elif entry.kind is not EntryKind.FOLDER:
-        raise UnsafePath("the root of a folder must be a folder")
-    if entry.kind is EntryKind.FILE and isinstance(entry.extents, tuple):
-        total = 0
-        for extent in entry.extents:
-            if not 0 < extent.length <= SEGMENT_SIZE_BYTES - extent.offset:
-                raise LimitExceeded("a part lies outside of its segment")
-            total += extent.length
-        if total != entry.size:
-            raise FormatError(f"the parts add up to {total} bytes, not to {entry.size}")
-
-
-def drop_nested(paths: Iterable[RelativePath]) -> list[RelativePath]:
-    """Sorted, without those that lie below another."""
-    kept: list[RelativePath] = []
-    for path in sorted(set(paths)):
-        if not any(not above or path.startswith(above + b"/") for above in kept):
-            kept.append(path)
-    return kept

@@ -5,39 +5,54 @@ flat whatever the size of the folder, and lets every segment be fetched once how
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
-from usenetsyncd.errors import CatalogueError
-from usenetsyncd.model import Entry, EntryKind, Extent, Owner, RelativePath, SegmentId
+from usenetsyncd.errors import CatalogueError, DiskFull, UsenetSyncError
+from usenetsyncd.flows.index_reader import LostPage
+from usenetsyncd.model import Entry, EntryKind, RelativePath, SegmentId
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE item (
   id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, kind INTEGER NOT NULL, size INTEGER NOT NULL,
   mtime_ns INTEGER NOT NULL, mode INTEGER NOT NULL, hash BLOB NOT NULL, target BLOB NOT NULL,
-  link_group BLOB NOT NULL, sparse INTEGER NOT NULL, uid INTEGER, gid INTEGER, xattrs BLOB,
-  state INTEGER NOT NULL DEFAULT 0, part TEXT, reason TEXT
+  link_group BLOB NOT NULL, sparse INTEGER NOT NULL, state INTEGER NOT NULL DEFAULT 0, part TEXT, reason TEXT
 );
+CREATE TABLE lost_page (last BLOB PRIMARY KEY, entries INTEGER NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE segment (id INTEGER PRIMARY KEY, seg_id BLOB NOT NULL UNIQUE, state INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE need (
   segment INTEGER NOT NULL, item INTEGER NOT NULL, position INTEGER NOT NULL,
-  offset INTEGER NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (segment, item, position)
+  offset INTEGER NOT NULL, length INTEGER NOT NULL, times INTEGER NOT NULL, PRIMARY KEY (segment, item, position)
 ) WITHOUT ROWID;
 CREATE INDEX need_by_item ON need (item);
 CREATE INDEX item_by_kind ON item (kind, path);
-CREATE INDEX item_by_link ON item (link_group, hash, size) WHERE link_group != x'';
+CREATE INDEX item_by_state ON item (state) WHERE state IN (2, 3);
+CREATE INDEX item_by_link ON item (link_group, hash, size, state) WHERE link_group != x'';
 """
 
 OPEN, DONE, FAILED, LINK = 0, 1, 2, 3
-INSERT_ROWS = 500
+PAGE_ROWS = 500
+FAILURES_SHOWN = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """``length`` bytes at ``offset`` of a segment, which stand ``times`` times in a row at ``position`` of a file."""
+
+    segment: SegmentId
+    position: int
+    offset: int
+    length: int
+    times: int
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One path to restore."""
+    """One path to restore; its entry without extents, owner and attributes."""
 
     id: int
     entry: Entry
@@ -46,33 +61,40 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A part of a segment that belongs into a file."""
+    """A part of a segment that belongs into a file, ``times`` times in a row."""
 
     item: Item
     position: int
     offset: int
     length: int
+    times: int
 
 
 class RestorePlan:
-    """Owner of one plan file. Methods may be called from several threads."""
+    """Owner of one plan file. Methods may be called from several threads. All raise CatalogueError, DiskFull."""
 
     def __init__(self, path: Path) -> None:
         self._lock = Lock()
         self._path = path
-        # Lost with the power, never with the process: what is lost is fetched again, not missing.
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-8000;")
+        self._next_item = 1
         try:
+            # Lost with the power, never with the process: what is lost is fetched again, not missing.
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
+        except sqlite3.Error as error:
+            raise _problem(error) from error
+
+    def _prepare(self) -> None:
+        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-8000;")
+        if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'item_by_link'").fetchone():
             self._db.execute("BEGIN")
-            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'item'").fetchone():
-                for statement in _SCHEMA.split(";"):
-                    self._db.execute(statement)
+            for statement in _SCHEMA.split(";"):
+                self._db.execute(statement)
             self._db.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
-            raise CatalogueError(
-                f"the plan of this restore is damaged ({error}); start the restore again"
-            ) from error
 
     def close(self, delete: bool = False) -> None:
         """Close the file; ``delete`` when the job is over."""
@@ -87,105 +109,90 @@ class RestorePlan:
     @property
     def complete(self) -> bool:
         """Whether the whole index has been read into the plan."""
-        return self._meta("complete") is not None
+        return bool(self._all("SELECT 1 FROM meta WHERE key = 'complete'"))
 
     def mark_complete(self) -> None:
         """The index has been read to its end. Hard links wait for the first of their group."""
-        with self._lock:
-            self._db.execute("BEGIN")
-            self._db.execute(
-                "UPDATE item SET state = 3 WHERE link_group != x'' AND EXISTS (SELECT 1 FROM item AS first"
-                " WHERE first.link_group = item.link_group AND first.link_group != x''"
-                " AND first.hash = item.hash AND first.size = item.size AND first.id < item.id)"
-            )
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('complete', 1)")
-            self._db.execute("COMMIT")
+        waiting = (
+            "UPDATE item SET state = 3 WHERE link_group != x'' AND state = 0 AND EXISTS (SELECT 1 FROM item AS first"
+            " WHERE first.link_group = item.link_group AND first.link_group != x'' AND first.state IN (0, 3)"
+            " AND first.hash = item.hash AND first.size = item.size AND first.id < item.id)"
+        )
+        self._together((waiting, [()]), ("INSERT OR REPLACE INTO meta VALUES ('complete', 1)", [()]))
 
     def restart(self) -> None:
         """Forget a plan that was not finished."""
-        with self._lock:
-            self._db.execute("BEGIN")
-            for table in ("meta", "item", "segment", "need"):
-                self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - constant names
-            self._db.execute("COMMIT")
+        tables = ("meta", "item", "lost_page", "segment", "need")
+        self._together(*((f"DELETE FROM {table}", [()]) for table in tables))  # noqa: S608 - constant names
+        self._next_item = 1
 
-    def add(self, entries: Iterable[tuple[Entry, Iterable[Extent]]]) -> None:
-        """Take in entries with their extents, which have been checked."""
-        with self._lock:
-            self._db.execute("BEGIN")
-            try:
-                for entry, extents in entries:
-                    self._add_one(entry, extents)
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+    def add(self, entries: Sequence[tuple[Entry, Sequence[Part]]]) -> None:
+        """Take in entries with their parts, which have been checked; no path twice in the life of a plan."""
+        segments = list(dict.fromkeys(part.segment for _, parts in entries for part in parts))
+        self._together(
+            ("INSERT OR IGNORE INTO segment (seg_id) VALUES (?)", [(segment,) for segment in segments])
+        )
+        rows = self._segment_rows(segments)
+        items: list[tuple[object, ...]] = []
+        needs: list[tuple[object, ...]] = []
+        for item, (entry, parts) in enumerate(entries, self._next_item):
+            items.append((item, *_row_of(entry)))
+            needs += [(rows[p.segment], item, p.position, p.offset, p.length, p.times) for p in parts]
+        self._next_item += len(items)
+        self._together(
+            (f"INSERT INTO item (id, {', '.join(_ENTRY)}) VALUES (?{',?' * len(_ENTRY)})", items),  # noqa: S608
+            ("INSERT INTO need VALUES (?,?,?,?,?,?)", needs),
+        )
 
-    def reject(self, entries: Iterable[tuple[Entry, str]]) -> None:
+    def _segment_rows(self, segments: Sequence[SegmentId]) -> dict[bytes, int]:
+        rows: dict[bytes, int] = {}
+        for at in range(0, len(segments), PAGE_ROWS):
+            some = segments[at : at + PAGE_ROWS]
+            marks = ",".join("?" * len(some))
+            rows.update(self._all(f"SELECT seg_id, id FROM segment WHERE seg_id IN ({marks})", *some))  # noqa: S608
+        return rows
+
+    def reject(self, entries: Sequence[tuple[Entry, str]]) -> None:
         """Entries that must not be made, with the reason; they show up as failures."""
-        with self._lock:
-            self._db.executemany(
-                "INSERT OR IGNORE INTO item (path, kind, size, mtime_ns, mode, hash, target, link_group, sparse,"
-                " state, reason) VALUES (?, ?, 0, 0, 0, x'', x'', x'', 0, 2, ?)",
-                ((entry.path, int(entry.kind), reason) for entry, reason in entries),
-            )
+        rows = [
+            (item, entry.path, int(entry.kind), reason)
+            for item, (entry, reason) in enumerate(entries, self._next_item)
+        ]
+        self._next_item += len(rows)
+        insert = (
+            "INSERT INTO item (id, path, kind, size, mtime_ns, mode, hash, target, link_group, sparse,"
+            " state, reason) VALUES (?, ?, ?, 0, 0, 0, x'', x'', x'', 0, 2, ?)"
+        )
+        self._together((insert, rows))
 
-    def _add_one(self, entry: Entry, extents: Iterable[Extent]) -> None:
-        owner = entry.owner
-        row = self._db.execute(
-            "INSERT INTO item (path, kind, size, mtime_ns, mode, hash, target, link_group, sparse, uid, gid, xattrs)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                entry.path,
-                int(entry.kind),
-                entry.size,
-                entry.mtime_ns,
-                entry.mode,
-                entry.content_hash,
-                entry.target,
-                entry.link_group,
-                entry.sparse,
-                owner.uid if owner else None,
-                owner.gid if owner else None,
-                _pack_xattrs(entry.xattrs),
-            ),
-        ).lastrowid
-        position = 0
-        for extent in extents:
-            self._db.execute("INSERT OR IGNORE INTO segment (seg_id) VALUES (?)", (extent.segment,))
-            self._db.execute(
-                "INSERT INTO need SELECT id, ?, ?, ?, ? FROM segment WHERE seg_id = ?",
-                (row, position, extent.offset, extent.length, extent.segment),
-            )
-            position += extent.length
+    def lose(self, page: LostPage) -> None:
+        """A page of the index that cannot be read; its entries show up as one failure, and count."""
+        after = "the beginning" if page.after is None else repr(page.after)[1:]
+        reason = f"{page.entries:,} entries after {after} are lost with a page of the index: {page.reason}"
+        self._together(
+            ("INSERT OR IGNORE INTO lost_page VALUES (?, ?, ?)", [(page.last, page.entries, reason)])
+        )
 
     # -- doing ------------------------------------------------------------------------------
 
     def totals(self) -> tuple[int, int]:
         """(files, bytes) of the whole plan."""
-        row = self._one("SELECT count(*), coalesce(sum(size), 0) FROM item WHERE kind = ?", EntryKind.FILE)
-        return int(row[0]), int(row[1])
+        return self._totals("SELECT count(*), total(size) FROM item WHERE kind = 1")
 
     def done_totals(self) -> tuple[int, int]:
         """(files, bytes) that are in their places."""
-        row = self._one(
-            "SELECT count(*), coalesce(sum(size), 0) FROM item WHERE kind = ? AND state = ?",
-            EntryKind.FILE,
-            DONE,
-        )
-        return int(row[0]), int(row[1])
+        return self._totals("SELECT count(*), total(size) FROM item WHERE kind = 1 AND state = 1")
 
-    def items(self, kind: EntryKind, open_only: bool = True, descending: bool = False) -> Iterator[Item]:
+    def items(self, kind: EntryKind, open_only: bool = True) -> Iterator[Item]:
         """Items of one kind in path order, read in pages so that no statement stays open."""
         after: bytes | None = None
-        order, sign = ("DESC", "<") if descending else ("ASC", ">")
+        state = "AND state = 0" if open_only else "AND state != 2"
         while True:
-            where = f"AND path {sign} ?" if after is not None else ""
-            state = "AND state = 0" if open_only else "AND state != 2"
-            query = f"SELECT {_ITEM} FROM item WHERE kind = ? {state} {where} ORDER BY path {order} LIMIT 500"  # noqa: S608
+            where = "AND path > ?" if after is not None else ""
+            query = f"SELECT {_ITEM} FROM item WHERE kind = ? {state} {where} ORDER BY path LIMIT {PAGE_ROWS}"  # noqa: S608
             rows = self._all(query, *((kind, after) if after is not None else (kind,)))
-            yield from (_item(row) for row in rows)
-            if len(rows) < INSERT_ROWS:
+            yield from map(_item, rows)
+            if len(rows) < PAGE_ROWS:
                 return
             after = rows[-1][1]
 
@@ -200,83 +207,87 @@ class RestorePlan:
             rows = self._all(
                 "SELECT id, seg_id FROM segment WHERE state = 0 AND id > ? AND EXISTS (SELECT 1 FROM need"
                 " JOIN item ON item.id = need.item WHERE need.segment = segment.id AND item.state = 0)"
-                " ORDER BY id LIMIT 500",
+                " ORDER BY id LIMIT ?",
                 after,
+                PAGE_ROWS,
             )
             if not rows:
                 return
             yield from ((row[0], SegmentId(row[1])) for row in rows)
             after = rows[-1][0]
 
-    def needs(self, segment: int) -> list[Need]:
-        """What unfinished files want of a segment."""
-        rows = self._all(
-            f"SELECT need.position, need.offset, need.length, {_ITEM} FROM need JOIN item ON item.id = need.item"  # noqa: S608
-            " WHERE need.segment = ? AND item.state = 0",
-            segment,
-        )
-        return [Need(_item(row[3:]), row[0], row[1], row[2]) for row in rows]
+    def needs(self, segment: int) -> Iterator[Need]:
+        """What unfinished files want of a segment, in the order of the files, in pages."""
+        item = position = -1
+        while True:
+            rows = self._all(
+                f"SELECT need.position, need.offset, need.length, need.times, {_ITEM}"  # noqa: S608
+                " FROM need JOIN item ON item.id = need.item WHERE need.segment = ?"
+                " AND (need.item, need.position) > (?, ?) AND item.state = 0"
+                f" ORDER BY need.item, need.position LIMIT {PAGE_ROWS}",
+                segment,
+                item,
+                position,
+            )
+            yield from (Need(_item(row[4:]), *row[:4]) for row in rows)
+            if len(rows) < PAGE_ROWS:
+                return
+            item, position = rows[-1][4], rows[-1][0]
 
-    def missing_segments(self, item: int) -> int:
-        """How many segments of a file have not been written yet."""
-        row = self._one(
-            "SELECT count(DISTINCT segment.id) FROM need JOIN segment ON segment.id = need.segment"
-            " WHERE need.item = ? AND segment.state = 0",
-            item,
-        )
-        return int(row[0])
-
-    def segments_of(self, item: int) -> list[tuple[int, SegmentId, int, int, int]]:
-        """(segment, seg_id, position, offset, length) of a file, in the order of the file."""
-        return self._all(
-            "SELECT segment.id, seg_id, position, offset, length FROM need JOIN segment ON segment.id = need.segment"
-            " WHERE need.item = ? ORDER BY position",
+    def is_ready(self, item: int) -> bool:
+        """Whether every part of a file has been written."""
+        return not self._all(
+            "SELECT 1 FROM need JOIN segment ON segment.id = need.segment"
+            " WHERE need.item = ? AND segment.state = 0 LIMIT 1",
             item,
         )
 
     def set_part(self, item: int, part: str) -> None:
         """A file is being put together under this temporary name."""
-        self._write("UPDATE item SET part = ? WHERE id = ?", part, item)
+        self._together(("UPDATE item SET part = ? WHERE id = ?", [(part, item)]))
 
     def set_state(self, item: int, state: int, reason: str | None = None) -> None:
         """A file is in its place, or cannot be restored."""
-        self._write("UPDATE item SET state = ?, reason = ? WHERE id = ?", state, reason, item)
+        self._together(("UPDATE item SET state = ?, reason = ? WHERE id = ?", [(state, reason, item)]))
 
-    def set_states(self, items: Iterable[int], state: int) -> None:
-        """Several at once."""
-        with self._lock:
-            self._db.execute("BEGIN")
-            self._db.executemany("UPDATE item SET state = ? WHERE id = ?", ((state, item) for item in items))
-            self._db.execute("COMMIT")
+    def set_done(self, items: Iterable[int]) -> None:
+        """Several are in their places."""
+        self._together((_SET_DONE, [(item,) for item in items]))
 
-    def segment_written(self, segment: int) -> None:
-        """Everything that files need of this segment has been written."""
-        self._write("UPDATE segment SET state = 1 WHERE id = ?", segment)
-
-    def fetch_again(self, item: int) -> None:
-        """The parts of a file did not add up to its hash: all of them are fetched once more."""
-        self._write(
-            "UPDATE segment SET state = 0 WHERE id IN (SELECT segment FROM need WHERE item = ?)",
-            item,
+    def segment_written(self, segment: int, done: Iterable[int] = ()) -> None:
+        """Everything that files need of this segment has been written; ``done`` are in their places with it."""
+        self._together(
+            (_SET_DONE, [(item,) for item in done]),
+            ("UPDATE segment SET state = 1 WHERE id = ?", [(segment,)]),
         )
 
+    def fetch_again(self, item: int) -> None:
+        """What was written of a file is gone: all of it is fetched once more, into another temporary file."""
+        again = "UPDATE segment SET state = 0 WHERE id IN (SELECT segment FROM need WHERE item = ?)"
+        self._together((again, [(item,)]), ("UPDATE item SET part = NULL WHERE id = ?", [(item,)]))
+
     def failures(self) -> list[tuple[RelativePath, str]]:
-        """Paths that were not restored, with the reason (at most 1,000 of them)."""
-        rows = self._all("SELECT path, reason FROM item WHERE state = 2 ORDER BY path LIMIT 1000")
-        return [(RelativePath(row[0]), row[1] or "") for row in rows]
+        """Paths that were not restored, with the reason (at most 1,000); lost pages first, by their last path."""
+        rows = self._all("SELECT last, reason FROM lost_page ORDER BY last LIMIT ?", FAILURES_SHOWN)
+        rows += self._all(
+            "SELECT path, reason FROM item WHERE state = 2 ORDER BY path LIMIT ?", FAILURES_SHOWN
+        )
+        return [(RelativePath(row[0]), row[1] or "") for row in rows[:FAILURES_SHOWN]]
 
     def failed_count(self) -> int:
         """How many paths were not restored."""
-        return int(self._one("SELECT count(*) FROM item WHERE state = 2")[0])
+        single = self._totals("SELECT count(*), 0 FROM item WHERE state = 2")[0]
+        return single + self._totals("SELECT 0, total(max(entries, 1)) FROM lost_page")[1]
 
     def links(self) -> list[tuple[Item, Item]]:
         """(link, placed file of its group), at most 500 at a time."""
         rows = self._all(
-            f"SELECT first.id, {_ITEM} FROM item JOIN item AS first ON first.link_group = item.link_group"  # noqa: S608
-            " AND first.hash = item.hash AND first.size = item.size AND first.state = 1"
-            " WHERE item.state = 3 AND item.link_group != x'' GROUP BY item.id LIMIT 500"
+            f"SELECT {_ITEM}, (SELECT first.id FROM item AS first WHERE first.link_group = item.link_group"  # noqa: S608
+            " AND first.link_group != x'' AND first.hash = item.hash AND first.size = item.size"
+            " AND first.state = 1 LIMIT 1) AS placed"
+            f" FROM item WHERE item.state = 3 AND placed IS NOT NULL LIMIT {PAGE_ROWS}"
         )
-        return [(_item(row[1:]), self.item(row[0])) for row in rows]
+        return [(_item(row), self.item(row[-1])) for row in rows]
 
     def item(self, item: int) -> Item:
         """One item by its id."""
@@ -284,77 +295,84 @@ class RestorePlan:
 
     def item_state(self, item: int) -> int:
         """OPEN, DONE, FAILED or LINK."""
-        return int(self._one("SELECT state FROM item WHERE id = ?", item)[0])
+        return int(self._all("SELECT state FROM item WHERE id = ?", item)[0][0])
 
     def complete_files(self) -> list[Item]:
-        """Files all of whose segments were written but which never got their names (a crash came between)."""
+        """Files whose parts are all written but which have no name yet, at most 500 at a time."""
         rows = self._all(
             f"SELECT {_ITEM} FROM item WHERE state = 0 AND part IS NOT NULL AND NOT EXISTS (SELECT 1 FROM need"  # noqa: S608
-            " JOIN segment ON segment.id = need.segment WHERE need.item = item.id AND segment.state = 0) LIMIT 500"
+            " JOIN segment ON segment.id = need.segment WHERE need.item = item.id AND segment.state = 0)"
+            f" LIMIT {PAGE_ROWS}"
         )
         return [_item(row) for row in rows]
 
-    def open_orphaned_links(self) -> int:
-        """Links whose group was not restored are restored as files of their own; returns how many."""
-        with self._lock:
-            return self._db.execute("UPDATE item SET state = 0 WHERE state = 3").rowcount
+    def open_orphaned_links(self) -> bool:
+        """Links whose group was not restored are restored as files of their own; whether there are any."""
+        if not self._all("SELECT 1 FROM item WHERE state = 3 LIMIT 1"):
+            return False
+        again = (
+            "UPDATE segment SET state = 0 WHERE id IN (SELECT segment FROM need"
+            " JOIN item ON item.id = need.item WHERE item.state = 3)"
+        )
+        self._together((again, [()]), ("UPDATE item SET state = 0 WHERE state = 3", [()]))
+        return True
 
     # -- the connection -----------------------------------------------------------------------
 
-    def _meta(self, key: str) -> object:
-        rows = self._all("SELECT value FROM meta WHERE key = ?", key)
-        return rows[0][0] if rows else None
+    def _totals(self, query: str) -> tuple[int, int]:
+        """Sums as SQLite's total() makes them: a hostile index may add up to more than 64 bits."""
+        count, size = self._all(query)[0]
+        return int(count), int(size)
 
-    def _one(self, query: str, *values: object) -> tuple[int, ...]:
-        return self._all(query, *values)[0]
+    def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        try:
+            with self._lock:
+                return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise _problem(error) from error
 
-    def _all(self, query: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
+    def _together(self, *statements: tuple[str, Sequence[Sequence[object]]]) -> None:
+        """All of them or none, each with all its rows of values."""
+        try:
+            with self._lock:
+                self._db.execute("BEGIN")
+                try:
+                    for statement, rows in statements:
+                        self._db.executemany(statement, rows)
+                except BaseException:
+                    self._db.execute("ROLLBACK")
+                    raise
+                self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise _problem(error) from error
 
-    def _write(self, query: str, *values: object) -> None:
-        with self._lock:
-            self._db.execute(query, values)
+
+_SET_DONE = "UPDATE item SET state = 1, reason = NULL WHERE id = ?"
+_ENTRY = ("path", "kind", "size", "mtime_ns", "mode", "hash", "target", "link_group", "sparse")
+_ITEM = ", ".join(f"item.{column}" for column in ("id", *_ENTRY, "part"))
+_KINDS = {int(kind): kind for kind in EntryKind}
 
 
-_ITEM = ", ".join(
-    f"item.{column}"
-    for column in (
-        *("id", "path", "kind", "size", "mtime_ns", "mode", "hash"),
-        *("target", "link_group", "sparse", "uid", "gid", "xattrs", "part"),
+def _row_of(entry: Entry) -> tuple[object, ...]:
+    return (
+        entry.path,
+        int(entry.kind),
+        entry.size,
+        entry.mtime_ns,
+        entry.mode,
+        entry.content_hash,
+        entry.target,
+        entry.link_group,
+        entry.sparse,
     )
-)
 
 
-def _item(row: tuple) -> Item:  # type: ignore[type-arg]
-    owner = None if row[10] is None else Owner(row[10], row[11])
-    entry = Entry(
-        RelativePath(row[1]),
-        EntryKind(row[2]),
-        size=row[3],
-        mtime_ns=row[4],
-        mode=row[5],
-        content_hash=row[6],
-        target=row[7],
-        link_group=row[8],
-        sparse=bool(row[9]),
-        owner=owner,
-        xattrs=_unpack_xattrs(row[12]),
-    )
-    return Item(row[0], entry, row[13])
+def _item(row: tuple[Any, ...]) -> Item:
+    entry = Entry(row[1], _KINDS[row[2]], row[3], row[4], row[5], row[6], (), row[7], row[8], bool(row[9]))
+    return Item(row[0], entry, row[10])
 
 
-def _pack_xattrs(xattrs: tuple[tuple[bytes, bytes], ...]) -> bytes | None:
-    if not xattrs:
-        return None
-    return b"".join(len(name).to_bytes(2) + name + len(value).to_bytes(4) + value for name, value in xattrs)
-
-
-def _unpack_xattrs(packed: bytes | None) -> tuple[tuple[bytes, bytes], ...]:
-    found, at = [], 0
-    while packed and at < len(packed):
-        end = at + 2 + int.from_bytes(packed[at : at + 2])
-        name = packed[at + 2 : end]
-        at = end + 4 + int.from_bytes(packed[end : end + 4])
-        found.append((name, packed[end + 4 : at]))
-    return tuple(found)
+def _problem(error: sqlite3.Error) -> UsenetSyncError:
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+        return DiskFull("No room left for the plan of this restore")
+    return CatalogueError(f"the plan of this restore is damaged ({error}); start the restore again")

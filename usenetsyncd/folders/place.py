@@ -71,6 +71,11 @@ class Target:
         room = os.fstatvfs(self.root.fd)
         return room.f_bavail * room.f_frsize
 
+    def is_empty(self) -> bool:
+        """Whether nothing at all stands in it."""
+        with os.scandir(self.root.fd) as found:
+            return next(found, None) is None
+
     def sync(self) -> None:
         """Bring everything that was placed to the disk, names included: one call for many files.
 
@@ -91,7 +96,7 @@ class Target:
         check_path(path)
         try:
             self._open_up(path)
-            directory = self._folder(path)
+            directory = self.open_folder(path)
             os.close(directory)
         except OSError as problem:
             raise placing_problem(problem, self.root, path) from problem
@@ -105,7 +110,7 @@ class Target:
         parent, _ = split(path)
         part = new_part()
         try:
-            directory = self._folder(parent)
+            directory = self.open_folder(parent)
             try:
                 fd = os.open(part, _PART_FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory)
             finally:
@@ -141,7 +146,7 @@ class Target:
         parent, name = split(path)
         part = new_part()
         try:
-            directory = self._folder(parent)
+            directory = self.open_folder(parent)
             try:
                 os.symlink(target, part, dir_fd=directory)
                 os.utime(part, ns=(mtime_ns, mtime_ns), dir_fd=directory, follow_symlinks=False)
@@ -159,7 +164,7 @@ class Target:
         parent, name = split(path)
         part = new_part()
         try:
-            directory = self._folder(parent)
+            directory = self.open_folder(parent)
             try:
                 with self.root.parent_of(existing) as (source, source_name):
                     found = os.stat(source_name, dir_fd=source, follow_symlinks=False)
@@ -257,13 +262,16 @@ class Target:
         finally:
             os.close(fd)
 
-    def _folder(self, path: RelativePath) -> int:
-        """A descriptor of the folder at ``path``, which is made where it is missing. Raises OSError."""
+    def open_folder(self, path: RelativePath) -> int:
+        """A descriptor of the folder at ``path``, which is made where it is missing. Raises OSError.
+
+        ``path`` has been checked.
+        """
         try:
             return self.root.open_directory(path)
         except FileNotFoundError:
             parent, name = split(path)
-        above = self._folder(parent)
+        above = self.open_folder(parent)
         try:
             # Another thread was faster, or something else stands there: opening it tells.
             with suppress(FileExistsError):
