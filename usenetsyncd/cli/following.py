@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from usenetsyncd.cli import quantities
 from usenetsyncd.cli.frame import Document, Session
-from usenetsyncd.cli.terminal import clean, interactive, note, say
+from usenetsyncd.cli.terminal import clean, flush, interactive, note, say
 from usenetsyncd.errors import ExitCode
 
 LINE_EVERY_S = 30.0
@@ -43,7 +43,7 @@ def _show(session: Session, lines: Iterator[Document]) -> Document | None:
             last = line
             if not session.show(line) and line["type"] == "progress":
                 display.show(line)
-            sys.stdout.flush()
+            flush()
     return last
 
 

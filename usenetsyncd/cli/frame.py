@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from usenetsyncd.cli.terminal import clean, clean_lines, note, say
+from usenetsyncd.cli.terminal import ReaderGone, clean, clean_lines, flush, note, say
 from usenetsyncd.errors import ExitCode, UsageError, UsenetSyncError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _sockets() -> Sequence[str]:
 def print_json(document: Document) -> None:
     """One line, ASCII only: nothing in it can do anything to a terminal."""
     say(json.dumps({"schema": SCHEMA, **document}))
-    sys.stdout.flush()
+    flush()
 
 
 # -- commands ------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def print_lines(documents: Iterator[Document], as_text: Callable[[Document], str
     for document in documents:
         if not session.show(document):
             say(as_text(document))
-            sys.stdout.flush()
+            flush()
 
 
 def _base64(path: bytes) -> str:
@@ -201,15 +201,15 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         found = command.main(arguments, prog_name=name, standalone_mode=False, obj=session)
-        sys.stdout.flush()
+        flush()
     except click.ClickException as error:
         error.show()
         return int(ExitCode.USAGE)
     except (KeyboardInterrupt, click.Abort):
         note("interrupted")
         return int(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        # who read our output has had enough
+    except ReaderGone:
+        # nothing may be written at exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.DONE)
     except UsenetSyncError as error:

@@ -39,14 +39,29 @@ def clean_lines(text: str) -> str:
     return "\n".join(clean(line) for line in text.split("\n"))
 
 
+class ReaderGone(Exception):
+    """Who read our output has had enough. No OSError: click would turn that into a failure."""
+
+
 def say(line: str = "") -> None:
-    """A line of data. The caller has cleaned what is in it."""
-    sys.stdout.write(line + "\n")
+    """A line of data. The caller has cleaned what is in it. Raises ReaderGone."""
+    try:
+        sys.stdout.write(line + "\n")
+    except BrokenPipeError:
+        raise ReaderGone from None
+
+
+def flush() -> None:
+    """Let what was said so far be seen now. Raises ReaderGone."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None
 
 
 def note(line: str) -> None:
     """A line that is no data: on stderr."""
-    sys.stdout.flush()
+    flush()
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
 

@@ -8,7 +8,7 @@ import click
 
 from usenetsyncd import __version__
 from usenetsyncd.cli.frame import run as run_command
-from usenetsyncd.cli.terminal import say
+from usenetsyncd.cli.terminal import flush, say
 from usenetsyncd.errors import ExitCode, UsageError
 
 DEFAULT_LISTEN = "127.0.0.1:1119"
@@ -71,7 +71,7 @@ def newsserver(
 def say_at_once(line: str) -> None:
     """A line that somebody waits for."""
     say(line)
-    sys.stdout.flush()
+    flush()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,13 +1,12 @@
 """``usyncctl status``: everything at a glance."""
 
-import sys
 import time
 
 import click
 
 from usenetsyncd.cli import quantities
 from usenetsyncd.cli.frame import Document, Session, common
-from usenetsyncd.cli.terminal import clean, interactive, say, style, table, width
+from usenetsyncd.cli.terminal import clean, flush, interactive, say, style, table, width
 from usenetsyncd.errors import ExitCode
 
 WATCH_EVERY_S = 1.0
@@ -33,7 +32,7 @@ def status(session: Session, watch: bool) -> int:
         found = session.client.get("status")
         if not session.show(found):
             say((_CLEAR if interactive() else "") + "\n".join(render(found)))
-        sys.stdout.flush()
+        flush()
         time.sleep(every_s)
 
 

@@ -1,6 +1,5 @@
 """Short commands about the daemon as a whole: scan, pause, resume, wait, health, version, stop."""
 
-import sys
 import time
 
 import click
@@ -8,7 +7,7 @@ import click
 from usenetsyncd import __version__
 from usenetsyncd.cli import completing, quantities
 from usenetsyncd.cli.frame import Document, Session, common, seconds
-from usenetsyncd.cli.terminal import clean, note, say
+from usenetsyncd.cli.terminal import clean, flush, note, say
 from usenetsyncd.errors import DaemonUnreachable, ExitCode, UsageError
 
 ASK_AGAIN_S = 0.2
@@ -31,7 +30,7 @@ def scan(session: Session, folder: str | None, wait_for_end: bool) -> int:
     for line in session.client.stream("POST", ("scan", "stream"), {"folder": folder}):
         if not session.show(line) and line["type"] != "progress":
             _tell_scan(line)
-        sys.stdout.flush()
+        flush()
         summary = line if line["type"] == "summary" else summary
     if summary is None:
         note("the daemon stopped before the scan was over; it scans again when it starts")
