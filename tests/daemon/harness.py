@@ -57,18 +57,19 @@ class _UnixConnection(http.client.HTTPConnection):
 
 @dataclass
 class DaemonProcess:
-    """One ``usenetsyncd run``, its configuration, data directory and log below ``place``."""
+    """One ``usenetsyncd run``, its configuration, data directory and log below ``place``.
+
+    powerless: file modes bind it, even where the tests are run by root.
+    """
 
     place: Path
     config: dict[str, Any]
-    user: int | None = None
+    powerless: bool = False
     environ: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
         self.place.mkdir(parents=True, exist_ok=True)
-        if self.user is not None:
-            os.chown(self.place, self.user, self.user)
         self.write_config()
 
     # -- files -----------------------------------------------------------------------------
@@ -120,15 +121,12 @@ class DaemonProcess:
         self.started_at = time.monotonic()
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [*COMMAND, "run", "--config", str(self.config_file)],
+                [*(POWERLESS if self.powerless else ()), *COMMAND, "run", "--config", str(self.config_file)],
                 env={**environ, **self.environ},
                 cwd=self.place,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                user=self.user,
-                group=self.user,
-                extra_groups=None if self.user is None else [],
             )
 
     def start(self) -> "DaemonProcess":
@@ -279,6 +277,9 @@ def _shown(error: Mapping[str, Any]) -> str:
     return str(error["path"])
 
 
+# Root without the right to read everything: another user could not even reach the interpreter everywhere.
+POWERLESS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+
 COMMAND = [
     sys.executable,
     "-c",
@@ -323,9 +324,9 @@ class World:
             "control": {"socket": str(place / "s"), "group": None},
             "log": {"format": "json", "level": "info"},
         }
-        user, environ = changes.pop("user", None), changes.pop("environ", {})
+        powerless, environ = changes.pop("powerless", False), changes.pop("environ", {})
         config.update(changes)
-        made = DaemonProcess(place, config, user, environ)
+        made = DaemonProcess(place, config, powerless, environ)
         self.daemons.append(made)
         return made
 

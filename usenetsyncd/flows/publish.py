@@ -13,9 +13,10 @@ import structlog
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.rows import VersionRow, VersionState
 from usenetsyncd.clock import Clock
-from usenetsyncd.errors import FormatError, NotFound
+from usenetsyncd.errors import FormatError, NotFound, UnsafePath
 from usenetsyncd.flows.retrieve import retrieve
 from usenetsyncd.folders.attributes import unpack_attributes
+from usenetsyncd.folders.safety import check_path
 from usenetsyncd.model import (
     ArticleAddress,
     ArticleKind,
@@ -139,8 +140,10 @@ class Publisher:
             entry = self._with_keyed_group(found)
             try:
                 admit_entry(entry)
-            except FormatError as error:
-                # One path that the format cannot hold must not keep the others from being published.
+                if path:
+                    check_path(path)
+            except (FormatError, UnsafePath) as error:
+                # One path that the format cannot hold, or no restore would make, must not keep the others back.
                 self.catalogue.troubles.note(self.folder_row, path, "unpublishable", str(error))
                 continue
             yield path, entry
