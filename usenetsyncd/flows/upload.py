@@ -50,6 +50,7 @@ IDLE_WAIT_S = 1.0
 LONGEST_BACKOFF_S = 300.0
 # Without any server nobody says how long to rest; asking the queue again at once would keep a core and the disk busy.
 SHORTEST_REST_S = 1.0
+UNKNOWN_FOLDER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +228,9 @@ class Uploader:
     def _post_leased(self, leased: LeasedArticle, origins: Origins) -> None:
         posting = self._posting_of(leased.folder_id)
         if posting is None:
-            self._catalogue.queue.give_back([_key(leased)])
+            # Its folder is leaving the configuration, or has just come into it.
+            not_before = self._clock.now() + UNKNOWN_FOLDER_S
+            self._catalogue.queue.retry(leased.segment_row, leased.copy, not_before, leased.doubtful, False)
             return
         keys = posting.keys_of(leased)
         try:
@@ -242,8 +245,8 @@ class Uploader:
             self._abandon(leased, error)
         except PostDuplicate:
             self._settle_duplicate(leased, keys)
-        except PostDoubtful:
-            self._try_again(leased, wait_s=5.0, doubtful=True)
+        except PostDoubtful as error:
+            self._try_again(leased, 5.0, True, error)
         except NoServer as error:
             self._rest_until = self._clock.monotonic() + max(SHORTEST_REST_S, error.retry_after_s)
             self._catalogue.queue.retry(leased.segment_row, leased.copy, 0.0, leased.doubtful, False)
