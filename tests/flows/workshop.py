@@ -171,13 +171,16 @@ class Workshop:
         finally:
             made.stop(5.0)
 
-    def post_all(self) -> None:
-        """Post until nothing is left to post now."""
+    def post_all(self, patiently: bool = False) -> None:
+        """Post until nothing is left. patiently: let the time pass until what was put off is due."""
         with self.uploader() as uploader:
-            self.wait_posted(uploader)
+            self.wait_posted(uploader, patiently)
 
-    def wait_posted(self, uploader: Uploader) -> None:
+    def wait_posted(self, uploader: Uploader, patiently: bool = False) -> None:
         def done() -> bool:
+            # Never while one is being sent: a clock that jumps is a time-out to the connection.
+            if patiently and not {ArticleState.SENDING, ArticleState.ASKING} & self.states().keys():
+                self.clock.advance(60)
             uploader.wake()
             return self.catalogue.queue.counts().pending == 0
 
