@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import yaml
-
 from tests.daemon.trees import describe, differences
 from usenetsyncd.loopback.server import LoopbackServer
 
@@ -65,6 +63,7 @@ class DaemonProcess:
     place: Path
     config: dict[str, Any]
     powerless: bool = False
+    impatient: bool = False
     environ: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
@@ -91,7 +90,8 @@ class DaemonProcess:
         return self.place / "log"
 
     def write_config(self) -> None:
-        self.config_file.write_text(yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True))
+        # JSON is YAML, and has no anchors.
+        self.config_file.write_text(json.dumps(self.config, indent=1))
 
     def log(self, event: str | None = None) -> list[dict[str, Any]]:
         """What it has logged since it was made, over all its lives; torn last lines are left out."""
@@ -121,7 +121,13 @@ class DaemonProcess:
         self.started_at = time.monotonic()
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [*(POWERLESS if self.powerless else ()), *COMMAND, "run", "--config", str(self.config_file)],
+                [
+                    *(POWERLESS if self.powerless else ()),
+                    *(IMPATIENT if self.impatient else COMMAND),
+                    "run",
+                    "--config",
+                    str(self.config_file),
+                ],
                 env={**environ, **self.environ},
                 cwd=self.place,
                 stdin=subprocess.DEVNULL,
@@ -280,11 +286,13 @@ def _shown(error: Mapping[str, Any]) -> str:
 # Root without the right to read everything: another user could not even reach the interpreter everywhere.
 POWERLESS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 
-COMMAND = [
+COMMAND = [sys.executable, "-m", "usenetsyncd.cli.usenetsyncd"]
+# The same with waits of tenths of a second where the uploader waits for seconds or minutes.
+IMPATIENT = [
     sys.executable,
     "-c",
-    "import sys; from pathlib import Path; from usenetsyncd.daemon.main import run; "
-    "raise SystemExit(run(Path(sys.argv[3])))",
+    "import sys, usenetsyncd.flows.upload as upload; from usenetsyncd.cli.usenetsyncd import main; "
+    "upload.FIRST_BACKOFF_S = upload.DOUBTFUL_WAIT_S = 0.05; upload.LONGEST_BACKOFF_S = 0.2; sys.exit(main())",
 ]
 
 
@@ -324,9 +332,9 @@ class World:
             "control": {"socket": str(place / "s"), "group": None},
             "log": {"format": "json", "level": "info"},
         }
-        powerless, environ = changes.pop("powerless", False), changes.pop("environ", {})
+        how = {name: changes.pop(name) for name in ("powerless", "impatient", "environ") if name in changes}
         config.update(changes)
-        made = DaemonProcess(place, config, powerless, environ)
+        made = DaemonProcess(place, config, **how)
         self.daemons.append(made)
         return made
 

@@ -47,7 +47,12 @@ MAX_WORKERS = 128
 # Articles being sealed at once: enough to keep two cores busy while the others are being sent.
 BENCHES = 3
 IDLE_WAIT_S = 1.0
+FIRST_BACKOFF_S = 10.0
 LONGEST_BACKOFF_S = 300.0
+# Before an article whose answer was lost is asked for.
+DOUBTFUL_WAIT_S = 5.0
+# An id that is taken, while the article is not to be had: it may be on its way (INN in a pause says 240, then 430).
+DUPLICATE_TRIES = 4
 # Without any server nobody says how long to rest; asking the queue again at once would keep a core and the disk busy.
 SHORTEST_REST_S = 1.0
 UNKNOWN_FOLDER_S = 5.0
@@ -246,7 +251,7 @@ class Uploader:
         except PostDuplicate:
             self._settle_duplicate(leased, keys)
         except PostDoubtful as error:
-            self._try_again(leased, 5.0, True, error)
+            self._try_again(leased, DOUBTFUL_WAIT_S, True, error)
         except NoServer as error:
             self._rest_until = self._clock.monotonic() + max(SHORTEST_REST_S, error.retry_after_s)
             self._catalogue.queue.retry(leased.segment_row, leased.copy, 0.0, leased.doubtful, False)
@@ -254,7 +259,7 @@ class Uploader:
             # The news service closes; an earlier try of the same POST may have left something behind.
             self._catalogue.queue.retry(leased.segment_row, leased.copy, 0.0, True, False)
         except NewsError as error:
-            wait_s = min(LONGEST_BACKOFF_S, 5.0 * 2**leased.attempts)
+            wait_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** (leased.attempts - 1))
             self._try_again(leased, wait_s, leased.doubtful, error)
 
     def _make(
@@ -279,12 +284,17 @@ class Uploader:
 
     def _is_there(self, leased: LeasedArticle, keys: ReadKeys) -> bool:
         """Whether the article that may have been posted is on a server, and is ours."""
-        address = wire_address(leased)
         try:
-            raw = self._news.fetch_one(message_id_of(keys.location, address))
-            open_sealed(keys, address, decode_body(raw))
+            return self._opens(leased, keys)
         except ArticleMissing:
             return False
+
+    def _opens(self, leased: LeasedArticle, keys: ReadKeys) -> bool:
+        """Whether what is on a server under the article's id is ours. Raises ArticleMissing, NewsError."""
+        address = wire_address(leased)
+        raw = self._news.fetch_one(message_id_of(keys.location, address))
+        try:
+            open_sealed(keys, address, decode_body(raw))
         except FormatError:
             return False
         return True
@@ -292,15 +302,15 @@ class Uploader:
     def _settle_duplicate(self, leased: LeasedArticle, keys: ReadKeys) -> None:
         """The server has this id already: ours, or an id that it will never take again."""
         try:
-            ours = self._is_there(leased, keys)
-        except NewsError:
-            self._try_again(leased, wait_s=5.0, doubtful=True)
-            return
-        if ours:
-            self._posted(leased, "", None)
-        else:
-            self._catalogue.queue.next_generation(leased.segment_row, leased.copy).result()
-            log.warning("article_moved_to_next_generation", generation=leased.generation + 1)
+            if self._opens(leased, keys):
+                self._posted(leased, "", None)
+                return
+        except NewsError as error:
+            if not isinstance(error, ArticleMissing) or leased.attempts < DUPLICATE_TRIES:
+                self._try_again(leased, DOUBTFUL_WAIT_S, True, error)
+                return
+        self._catalogue.queue.next_generation(leased.segment_row, leased.copy).result()
+        log.warning("article_moved_to_next_generation", generation=leased.generation + 1)
 
     def _posted(self, leased: LeasedArticle, server: str, renamed: str | None) -> None:
         self._rate.add(leased.length)
