@@ -1,4 +1,7 @@
-"""What all commands of usyncctl share: options, the client, JSON, errors and exit codes."""
+"""What all commands of usyncctl share: options, the client, JSON, errors and exit codes.
+
+Imports stand inside functions wherever `usyncctl status` does not need them: it must start fast.
+"""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""``usenetsyncd``: the daemon and what starts beside it."""
+"""``usenetsyncd``: the daemon and what starts beside it, each imported when it is called for."""
 
 import sys
 from collections.abc import Sequence

@@ -47,6 +47,7 @@ def peer_of(connection: socket.socket) -> Peer:
 
 def group_id(name: str) -> int:
     """Raises ConfigurationError when there is no such group."""
+    # not on every platform
     import grp
 
     try:
@@ -73,7 +74,8 @@ def _groups(connection: socket.socket, uid: int, gid: int) -> frozenset[int]:
 
 
 def _groups_by_name(uid: int, gid: int) -> frozenset[int]:
-    import pwd  # noqa: PLC0415 - not on every platform
+    # as above
+    import pwd
 
     try:
         return frozenset(os.getgrouplist(pwd.getpwuid(uid).pw_name, gid))

@@ -1,5 +1,8 @@
 """``usyncctl completion``: prints what a shell needs to complete commands, options and names."""
 
+import os
+import shlex
+
 import click
 from click.shell_completion import CompletionItem, ShellComplete, add_completion_class, get_completion_class
 
@@ -36,9 +39,6 @@ class PowerShellComplete(ShellComplete):
 
     def get_completion_args(self) -> tuple[list[str], str]:
         """Words before the cursor, and the one at it."""
-        import os
-        import shlex
-
         words = shlex.split(os.environ.get("COMP_WORDS", ""), posix=False)[1:]
         word = os.environ.get("COMP_WORD", "")
         if word and words and words[-1] == word:

@@ -88,7 +88,7 @@ def credential_remove(session: Session, name: str) -> None:
 
 def _store() -> "CredentialStore":
     """The store of the daemon that would run here with the configuration as it is."""
-    # cryptography and pydantic: only without a daemon
+    # cryptography and pydantic take their time, and with a daemon nobody needs them
     from usenetsyncd.settings.layers import load_settings
     from usenetsyncd.vault.vault import Vault
 

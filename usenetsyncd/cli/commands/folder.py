@@ -1,4 +1,7 @@
-"""``usyncctl folder``: list, show, add, remove, errors."""
+"""``usyncctl folder``: list, show, add, remove, errors.
+
+usenetsyncd.settings.edit is imported when it is needed: pydantic and YAML take their time.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
