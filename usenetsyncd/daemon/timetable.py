@@ -17,6 +17,7 @@ class Timetable:
 
     def __init__(self, rescan: Callable[[str], None]) -> None:
         self._rescan = rescan
+        self._periods: dict[str, float] = {}
         self._scheduler = BackgroundScheduler(
             daemon=True, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         )
@@ -36,10 +37,12 @@ class Timetable:
 
     def set_rescans(self, periods: dict[str, float]) -> None:
         """Rescan each folder so often, with jitter so that they do not all start at once."""
-        for job in self._scheduler.get_jobs():
-            if job.id.startswith("rescan:") and job.id.removeprefix("rescan:") not in periods:
-                job.remove()
-        for name, seconds in periods.items():
+        for name in self._periods.keys() - periods.keys():
+            self._scheduler.remove_job(f"rescan:{name}")
+        # One that stays as it is keeps its time: scheduled anew at every reload it might never come.
+        changed = {name: seconds for name, seconds in periods.items() if self._periods.get(name) != seconds}
+        self._periods = dict(periods)
+        for name, seconds in changed.items():
             trigger = IntervalTrigger(seconds=seconds, jitter=int(seconds * RESCAN_JITTER))
             self._scheduler.add_job(self._rescan, trigger, [name], id=f"rescan:{name}", replace_existing=True)
 
