@@ -11,7 +11,7 @@ import pytest
 from tests.folders.zoo import as_nobody, deep_path, make_zoo, public_directory, short_socket
 from usenetsyncd.errors import FileChanged, FileUnreadable
 from usenetsyncd.folders import root as root_module
-from usenetsyncd.folders.read import open_file, read_range, read_small, read_target
+from usenetsyncd.folders.read import open_file, read_range, read_small_into, read_target
 from usenetsyncd.folders.root import FolderRoot
 from usenetsyncd.folders.scan import scan_directory, walk
 from usenetsyncd.folders.statkey import FileKey, key_of
@@ -22,6 +22,12 @@ FILE = RelativePath(b"file")
 
 def key(path: Path) -> FileKey:
     return key_of(path.lstat())
+
+
+def read_small(directory: int, name: bytes, expected: FileKey) -> bytes:
+    room = bytearray(expected.size + 1)
+    read_small_into(directory, name, expected, memoryview(room))
+    return bytes(room[:-1])
 
 
 def whole(root: FolderRoot, path: bytes, expected: FileKey | None = None) -> bytes:

@@ -18,12 +18,12 @@ class NewSegment:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class EntryUpdate:
+class EntryUpdate(NamedTuple):
     """One file or symlink as the scan saw it.
 
     hash: 32 bytes, None for symlinks and empty files. extents: None keeps those stored.
     publish: False when nothing that a reader would see has changed (only ctime moved).
+    From ``kind`` to ``attributes`` the fields are the columns of table entry, in their order.
     """
 
     name: bytes

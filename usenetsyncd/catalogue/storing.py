@@ -3,11 +3,9 @@
 Ids are given here and rows go out in multi-row statements, because that is what 60,000 files a second need.
 """
 
-from collections.abc import Callable
-from operator import attrgetter
 from typing import Any
 
-from usenetsyncd.catalogue.batches import DirectoryUpdate, EntryUpdate, ScanBatch, StoreResult
+from usenetsyncd.catalogue.batches import DirectoryUpdate, ScanBatch, StoreResult
 from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.segments import insert_articles, revive
 from usenetsyncd.catalogue.statements import RowIds, Tallies, change_in, insert, select_in
@@ -15,8 +13,9 @@ from usenetsyncd.errors import CatalogueError
 from usenetsyncd.model import EntryKind
 
 _ENTRY_COLUMNS = "kind, size, mtime_ns, ctime_ns, inode, mode, nlink, hash, target, sparse, attributes"
-_fields: Callable[[EntryUpdate], tuple[Any, ...]] = attrgetter(*_ENTRY_COLUMNS.split(", "))
-_ENTRY_WIDTH = 3 + len(_ENTRY_COLUMNS.split(", "))
+# An EntryUpdate is the name, these columns, and what stands in other tables.
+_COLUMNS_END = 1 + len(_ENTRY_COLUMNS.split(", "))
+_ENTRY_WIDTH = 2 + _COLUMNS_END
 _ENTRY_HEAD = f"INSERT INTO entry (id, directory_id, name, {_ENTRY_COLUMNS}) VALUES"
 _ENTRY_TAIL = "ON CONFLICT (directory_id, name) DO UPDATE SET " + ", ".join(
     f"{column} = excluded.{column}" for column in _ENTRY_COLUMNS.split(", ")
@@ -230,7 +229,8 @@ class Storing:
         prefix = update.path + b"/" if update.path else b""
         next_id = first = self._ids.take(self._database, "entry", 0)
         for upsert in update.upserts:
-            name, kind, size = upsert.name, int(upsert.kind), upsert.size
+            name, kind, size = upsert[:3]
+            hash32, extents_now, publish = upsert.hash, upsert.extents, upsert.publish
             old = known.get(name)
             if old is None:
                 entry_id = next_id
@@ -241,16 +241,16 @@ class Storing:
             else:
                 entry_id = old[0]
                 self._count_change(old, kind, size)
-                if upsert.extents is not None:
+                if extents_now is not None:
                     self._replaced.append(entry_id)
-            known[name] = (entry_id, kind, size, upsert.hash)
-            values = _fields(upsert)
-            if upsert.extents is None and (old is None or old[3] != upsert.hash):
+            known[name] = (entry_id, kind, size, hash32)
+            values: tuple[Any, ...] = upsert[1:_COLUMNS_END]
+            if extents_now is None and (old is None or old[3] != hash32):
                 # Its segment was given up since the scan saw the row: there are no extents to keep.
                 values = (*values[:_HASH_AT], None, *values[_HASH_AT + 1 :])
-            elif upsert.extents:
+            elif extents_now:
                 rows: list[int] = []
-                for position, seg_id, offset, length in upsert.extents:
+                for position, seg_id, offset, length in extents_now:
                     rows += (entry_id, position, segments[seg_id], offset, length)
                 if 0 in rows[2::5]:
                     values = (*values[:_HASH_AT], None, *values[_HASH_AT + 1 :])
@@ -259,7 +259,7 @@ class Storing:
                     extents += rows
             entries += (entry_id, directory_id, name)
             entries += values
-            if upsert.publish:
+            if publish:
                 changes += (folder_id, prefix + name, entry_id, None)
         self._ids.take(self._database, "entry", next_id - first)
 

@@ -7,7 +7,6 @@ under whatever name, keeps its segments.
 
 import os
 from collections.abc import Collection, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Protocol
@@ -17,21 +16,16 @@ import structlog
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.scan_store import EntryRow
 from usenetsyncd.errors import Cancelled, FileChanged, FileUnreadable, FolderError
+from usenetsyncd.flows.intake import Intake
 from usenetsyncd.flows.plan import FileWork, FolderWork, Plan
 from usenetsyncd.flows.troubles import TroubleLedger
-from usenetsyncd.folders import attributes, read, scan
+from usenetsyncd.folders import attributes, scan
 from usenetsyncd.folders.ignore import NO_RULES, RULES_FILE, IgnoreRules, load_rules
-from usenetsyncd.folders.root import FolderRoot, check_root
-from usenetsyncd.folders.statkey import FileKey
-from usenetsyncd.model import SEGMENT_SIZE_BYTES, EntryKind, Priority, RelativePath
+from usenetsyncd.folders.root import check_root
+from usenetsyncd.model import EntryKind, Priority, RelativePath
 from usenetsyncd.wire.keys import ReadKeys
-from usenetsyncd.wire.segment import PACK_LIMIT_BYTES, FileHasher, content_hash
 
 log = structlog.get_logger("index")
-
-HASH_THREADS = 2
-# Large files being hashed at once, each with one slice in memory.
-LARGE_IN_FLIGHT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +81,10 @@ class Reindex:
         self._on_file = on_file
         self._plan = Plan(folder_id, keys.identity, options.priority, options.copies, catalogue.scan.store)
         self._outcome = ReindexOutcome()
-        self._large: list[tuple[FileWork, Future[_HashedFile]]] = []
-        self._pool: ThreadPoolExecutor | None = None
         self._known: dict[RelativePath, tuple[int, bytes | None]] = {}
         self._fresh = False
         self._rules: IgnoreRules = NO_RULES
         self._troubles = TroubleLedger(catalogue, folder_id)
-        self._directory_fd = -1
 
     def whole(self) -> ReindexOutcome:
         """Scan the whole folder. Raises RootMissing (nothing is changed then) and Cancelled."""
@@ -129,15 +120,25 @@ class Reindex:
         return folder.files > 0
 
     def _run(self, steps: Iterator[None]) -> ReindexOutcome:
+        self._intake = Intake(
+            self._catalogue,
+            self._folder_id,
+            self._identity,
+            self._root,
+            self._plan,
+            self._stop,
+            self._fresh,
+            self._hashed,
+            self._trouble,
+        )
         try:
             for _ in steps:
                 self._check_stop()
-            self._finish_large(0)
+            self._intake.finish()
             self._plan.finish()
             self._troubles.forget_settled()
         finally:
-            if self._pool is not None:
-                self._pool.shutdown(wait=True, cancel_futures=True)
+            self._intake.close()
         self._outcome.segments = self._plan.segments_planned
         return self._outcome
 
@@ -209,17 +210,13 @@ class Reindex:
         work = FolderWork(listing.path, status.mode, status.mtime_ns, status.inode, listing.digest, changed)
         try:
             work.attributes = self._attributes(listing.path)
-            self._directory_fd = self._root.open_directory(listing.path)
         except (OSError, FolderError):
             self._outcome.again.add(listing.path)  # it vanished since it was listed
             return
-        try:
-            self._plan.open_folder(work)
-            for entry in listing.entries:
-                self._check_stop()  # a folder may hold a million files
-                self._compare_entry(work, entry, stored.pop(entry.name, None))
-        finally:
-            os.close(self._directory_fd)
+        self._plan.open_folder(work)
+        for entry in listing.entries:
+            self._check_stop()  # a folder may hold a million files
+            self._compare_entry(work, entry, stored.pop(entry.name, None))
         kept = {name for name, _ in listing.unreadable}
         work.deletes.extend(name for name in stored if name not in kept)
         self._outcome.deleted += len(work.deletes)
@@ -247,86 +244,23 @@ class Reindex:
             entry.mode,
             entry.nlink,
             entry.sparse,
+            stored,
         )
         self._plan.begin_file(work)
-        try:
-            self._hash(work, stored)
-        except FolderError as error:
-            self._trouble(work, error)
-
-    def _hash(self, work: FileWork, stored: EntryRow | None) -> None:
-        path = scan.join(work.folder.path, work.name)
         if self._options.owner or self._options.xattrs:
-            work.attributes = self._attributes(path)
-        if work.kind is EntryKind.SYMLINK:
-            work.target = read.read_target(self._root, path, _key(work))
-            work.publish = stored is None or _differs(stored, work)
-            self._plan.complete(work)
-        elif work.size == 0:
-            work.publish = stored is None or _differs(stored, work)
-            self._plan.complete(work)
-        elif work.size < PACK_LIMIT_BYTES:
-            piece = read.read_small(self._directory_fd, work.name, _key(work))
-            work.content_hash = content_hash(self._identity, piece)
-            self._hashed(work, stored, len(piece))
-            if not self._reuse(work, stored):
-                self._plan.pack(work, piece)
-        else:
-            self._finish_large(LARGE_IN_FLIGHT - 1)
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(HASH_THREADS, "hash")
-            future = self._pool.submit(_hash_file, self._root, path, _key(work), self._identity, self._stop)
-            self._large.append((work, future))
-            work.folder.stored_rows[work.name] = stored
-
-    def _finish_large(self, leave: int) -> None:
-        """Take over the large files that are hashed, waiting until at most ``leave`` are under way."""
-        while len(self._large) > leave:
-            work, future = self._large.pop(0)
-            stored = work.folder.stored_rows.pop(work.name)
             try:
-                hashed = future.result()
+                work.attributes = self._attributes(scan.join(folder.path, work.name))
             except FolderError as error:
+                self._plan.drop_file(work)
                 self._trouble(work, error)
-                continue
-            work.content_hash = hashed.content_hash
-            self._hashed(work, stored, work.size)
-            if self._reuse(work, stored):
-                continue
-            for position, slice_hash, length in hashed.slices:
-                self._plan.add_slice(work, position, slice_hash, length)
-            if hashed.tail:
-                self._plan.pack(work, hashed.tail)
-            else:
-                self._plan.complete(work)
+                return
+        self._intake.take(work)
 
-    def _hashed(self, work: FileWork, stored: EntryRow | None, size_bytes: int) -> None:
+    def _hashed(self, work: FileWork) -> None:
         self._outcome.files_hashed += 1
-        self._outcome.bytes_hashed += size_bytes
-        work.publish = stored is None or _differs(stored, work)
+        self._outcome.bytes_hashed += work.size
         if self._on_file is not None:
-            self._on_file(scan.join(work.folder.path, work.name), size_bytes)
-
-    def _reuse(self, work: FileWork, stored: EntryRow | None) -> bool:
-        """Keep the segments that already hold this content, wherever it stands in the folder."""
-        if stored is not None and stored.hash == work.content_hash:
-            work.keeps_extents = True
-            self._plan.complete(work)
-            return True
-        if self._plan.adopt_duplicate(work):
-            return True
-        if self._fresh and not self._plan.maybe_planned(work.content_hash):
-            return False
-        known = self._catalogue.scan.find_content(self._folder_id, work.content_hash)
-        if known is None or sum(length for _, _, length in known) != work.size:
-            return False
-        position = 0
-        work.extents = []
-        for segment, offset, length in known:
-            work.extents.append((position, segment, offset, length))
-            position += length
-        self._plan.complete(work)
-        return True
+            self._on_file(scan.join(work.folder.path, work.name), work.size)
 
     def _attributes(self, path: RelativePath) -> bytes | None:
         if not (self._options.owner or self._options.xattrs):
@@ -345,7 +279,6 @@ class Reindex:
 
     def _trouble(self, work: FileWork, error: FolderError) -> None:
         path = scan.join(work.folder.path, work.name)
-        self._plan.drop_file(work)
         if isinstance(error, FileChanged):
             self._outcome.again.add(work.folder.path)
             self._troubles.note(path, "changing", str(error))
@@ -354,50 +287,6 @@ class Reindex:
             self._troubles.note(path, "unreadable", str(error))
         else:
             raise error
-
-
-@dataclass(frozen=True, slots=True)
-class _HashedFile:
-    content_hash: bytes
-    slices: list[tuple[int, bytes, int]]
-    tail: bytes
-
-
-def _hash_file(
-    root: FolderRoot, path: RelativePath, key: FileKey, identity: bytes, stop: Event
-) -> _HashedFile:
-    """Hash a file slice by slice; a last slice below the packing limit is returned as it is."""
-    whole = FileHasher(identity)
-    slices: list[tuple[int, bytes, int]] = []
-    position, tail = 0, b""
-    with read.open_file(root, path, key) as opened:
-        for piece in opened.slices(bytearray(SEGMENT_SIZE_BYTES)):
-            if stop.is_set():
-                raise Cancelled("indexing was stopped")
-            slice_hash = whole.add_slice(piece)
-            if len(piece) < PACK_LIMIT_BYTES:
-                tail = bytes(piece)
-            else:
-                slices.append((position, slice_hash, len(piece)))
-            position += len(piece)
-    return _HashedFile(whole.digest(), slices, tail)
-
-
-def _differs(stored: EntryRow, work: FileWork) -> bool:
-    """Whether the published entry changes: a new inode or ctime alone does not show."""
-    return (
-        (stored.hash or None) != (work.content_hash or None)
-        or (stored.kind, stored.size, stored.mtime_ns) != (work.kind, work.size, work.mtime_ns)
-        or (stored.mode, stored.target or None) != (work.mode, work.target or None)
-        or (stored.nlink > 1) != (work.nlink > 1)
-        or (work.nlink > 1 and stored.inode != work.inode)
-        or (stored.attributes or None) != (work.attributes or None)
-    )
-
-
-def _key(work: FileWork) -> FileKey:
-    # ctime is left out: a chmod between listing and reading changes no content.
-    return FileKey(work.size, work.mtime_ns, work.inode)
 
 
 def _is_below(path: RelativePath, folder: RelativePath) -> bool:

@@ -135,12 +135,13 @@ def read_range(
         return opened.range(offset, memoryview(into))
 
 
-def read_small(directory: int, name: bytes, expected: FileKey) -> bytes:
+def read_small_into(directory: int, name: bytes, expected: FileKey, room: memoryview) -> None:
     """The content of a file listed a moment ago, in four calls: open, read, fstat, close.
 
     directory: from ``FolderRoot.open_directory``. expected: the listed key; the key after reading being the
     same proves that nothing moved since the listing (unless that key was racy). For files up to
-    SMALL_LIMIT_BYTES. Raises FileChanged, FileUnreadable.
+    SMALL_LIMIT_BYTES. room: one byte longer than the file, so that a short count also proves its end.
+    Raises FileChanged, FileUnreadable (caused by an OSError, if by any).
     """
     try:
         try:
@@ -148,20 +149,14 @@ def read_small(directory: int, name: bytes, expected: FileKey) -> bytes:
         except PermissionError:
             fd = os.open(name, _PLAIN_FLAGS, dir_fd=directory)
         try:
-            # One byte more than there should be, so that a short count also proves the end of the file.
-            content = os.read(fd, expected.size + 1)
-            while 0 < len(content) < expected.size and (
-                more := os.read(fd, expected.size + 1 - len(content))
-            ):
-                content += more  # FUSE may give less than there is
+            got = os.readv(fd, (room,))
             status = os.fstat(fd)
         finally:
             os.close(fd)
     except OSError as problem:
         raise reading_problem(problem, name) from problem
-    if len(content) != expected.size or not expected.fits(status):
+    if got != expected.size or not expected.fits(status):
         raise _changed(name)
-    return content
 
 
 def read_target(root: FolderRoot, path: RelativePath, expected: FileKey | None = None) -> bytes:

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import NamedTuple
 
 from usenetsyncd.folders.ignore import IgnoreRules
 from usenetsyncd.folders.root import ROOT_PATH, FolderRoot
@@ -33,8 +34,7 @@ _ENCODE_ERRORS = sys.getfilesystemencodeerrors()
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 
 
-@dataclass(frozen=True, slots=True)
-class ListedEntry:
+class ListedEntry(NamedTuple):
     """A file or symlink as it stood when its directory was listed.
 
     mode: permission bits only (0o7777). blocks: of 512 bytes. racy: its key proves nothing about a
@@ -279,7 +279,10 @@ def _name(key: bytes) -> bytes:
 def _unpack(key: bytes, listed_at_ns: int) -> ListedEntry:
     mode, inode, size, mtime_ns, ctime_ns, nlink, blocks = _KEY.unpack_from(key, len(key) - _KEY.size)
     kind = EntryKind.SYMLINK if stat.S_ISLNK(mode) else EntryKind.FILE
-    racy = is_racy(mtime_ns, ctime_ns, listed_at_ns)
+    suspect_from_ns = listed_at_ns - COARSE_NS
+    racy = (ctime_ns >= suspect_from_ns or mtime_ns >= suspect_from_ns) and is_racy(
+        mtime_ns, ctime_ns, listed_at_ns
+    )
     return ListedEntry(
         _name(key), kind, size, mtime_ns, ctime_ns, inode, stat.S_IMODE(mode), nlink, blocks, racy
     )

@@ -3,7 +3,7 @@
 import errno
 import os
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from usenetsyncd.errors import FileChanged, FileUnreadable, FolderError
 
@@ -17,8 +17,7 @@ TICK_NS = max(10_000_000, 2 * int(_RESOLUTION_S * NS_PER_S))
 COARSE_NS = 2 * NS_PER_S
 
 
-@dataclass(frozen=True, slots=True)
-class FileKey:
+class FileKey(NamedTuple):
     """Identity of a file's content: equal keys, and not racy, mean an unchanged file.
 
     ctime_ns: 0 where it is not known or must not count: a recursive chmod moves every ctime and no
