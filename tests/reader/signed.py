@@ -79,11 +79,11 @@ def read_access(string: str) -> tuple[str, bytes, bytes]:
 def check_frame(name: str, content: bytes, fingerprint: bytes, fixed: int) -> bytes:
     """Version, length, fingerprint, signature (section 7). Returns what stands before the signature."""
     must(bool(content) and content[0] != 0, why="version")
-    must(content[0] == 1, "newer_format")
-    must(len(content) >= fixed + 64, why="length")
+    must(len(content) >= (fixed if content[0] == 1 else 52) + 64, why="length")
     public = content[20:52]
     must(content[4:20] == fingerprint == fingerprint_of(public), "bad_signature", "another folder")
     verify(public, content[-64:], label(name) + content[:-64])
+    must(content[0] == 1, "newer_format")
     return content[:-64]
 
 

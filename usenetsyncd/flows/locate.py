@@ -23,12 +23,13 @@ from usenetsyncd.errors import (
     NothingPublished,
     NotPermitted,
     Rollback,
+    SealBroken,
 )
-from usenetsyncd.flows.retrieve import other_addresses, retrieve
+from usenetsyncd.flows.retrieve import other_addresses, retrieve_as
 from usenetsyncd.model import ArticleAddress, Fingerprint, MessageId, Presence
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.wire.access import AccessKind, decode_access
-from usenetsyncd.wire.head import Head, decode_head, head_address, head_hash
+from usenetsyncd.wire.head import MAX_VERSION, Head, decode_head, head_address, head_hash
 from usenetsyncd.wire.keys import ReadKeys, message_id_of, read_keys, share_keys
 from usenetsyncd.wire.membership import Envelope, ShareKind, decode_envelope, envelope_address
 
@@ -39,6 +40,10 @@ NEAR_PROBES = 8
 # Numbers tried one by one below the newest when that one turns out not to be the publisher's.
 FALLBACK_NUMBERS = 64
 CHAIN_LIMIT = 1_000
+# A head may name 1,000 older epochs; each makes asking for a lost article dearer.
+OLDER_EPOCHS_READ = 64
+# More forged numbers than this, and somebody who may read is flooding the folder's names.
+STRUCK_LIMIT = 2_000
 
 T = TypeVar("T")
 
@@ -72,13 +77,16 @@ def locate(
     kind, secret, fingerprint = decode_access(access)
     if kind is not AccessKind.READ:
         raise NotPermitted("this string does not allow reading; ask the owner for a read string")
-    envelope = newest_envelope(news, share_keys(secret, fingerprint), fingerprint)
+    envelope, warnings = newest_envelope(news, share_keys(secret, fingerprint), fingerprint)
     if envelope.share is ShareKind.REVOKED:
         raise NotPermitted("this share was revoked by its owner")
     if envelope.expires_s and envelope.expires_s < clock.now():
         raise NotPermitted("this share has expired; ask the owner for a new string")
     rings = (read_keys(envelope.read_secret, fingerprint),)
-    return newest_head(news, rings, fingerprint, envelope.epoch, envelope.version, known(fingerprint), clock)
+    located = newest_head(
+        news, rings, fingerprint, envelope.epoch, envelope.version, known(fingerprint), clock
+    )
+    return replace(located, warnings=(*warnings, *located.warnings))
 
 
 def locate_own(
@@ -95,17 +103,20 @@ def locate_own(
     return read_head(news, (keys,), keys.fingerprint, row.epoch, row.version)
 
 
-def newest_envelope(news: NewsService, keys: ReadKeys, fingerprint: Fingerprint) -> Envelope:
-    """The envelope with the highest serial that opens and is signed by the folder's key."""
+def newest_envelope(
+    news: NewsService, keys: ReadKeys, fingerprint: Fingerprint
+) -> tuple[Envelope, tuple[str, ...]]:
+    """The envelope with the highest serial that opens and is signed by the folder's key, and warnings."""
 
     def read(serial: int) -> Envelope:
         at = envelope_address(serial)
-        return decode_envelope(retrieve(news, (keys,), at), fingerprint, at)
+        return retrieve_signed(news, (keys,), at, lambda content: decode_envelope(content, fingerprint, at))
 
-    found, _ = find_newest(news, keys, envelope_address, 0, read)
+    found, struck = find_newest(news, keys, envelope_address, 0, read)
     if found is None:
-        raise NothingPublished("no server has anything for this access string")
-    return found
+        raise NothingPublished("no server has anything for this access string that can be read")
+    warnings = (f"envelope {serial} is on the servers but is not the publisher's" for serial in struck)
+    return found, tuple(warnings)
 
 
 def newest_head(
@@ -136,6 +147,8 @@ def newest_head(
         raise NothingPublished("the share exists, but no version of the folder can be found")
     _check_history(news, located, known, epoch)
     warnings = [f"version {version} is on the servers but is not the publisher's" for version in struck]
+    if located.head.version < hint:
+        warnings.append(f"version {hint} was published, but cannot be found; this is an older one")
     if located.head.expires_s and located.head.expires_s < clock.now():
         warnings.append("the newest head is overdue: the publisher is silent, or newer versions are withheld")
     return replace(located, warnings=tuple(warnings))
@@ -145,9 +158,38 @@ def read_head(
     news: NewsService, rings: tuple[ReadKeys, ...], fingerprint: Fingerprint, epoch: int, version: int
 ) -> Located:
     """One version's head, verified. Raises ArticleMissing when no server has it."""
-    content = retrieve(news, rings, head_address(epoch, version))
-    head = decode_head(content, fingerprint, head_address(epoch, version))
-    return Located(head, head_hash(content), rings)
+    at = head_address(epoch, version)
+    head, hashed = retrieve_signed(
+        news, rings[:1], at, lambda content: (decode_head(content, fingerprint, at), head_hash(content))
+    )
+    older = head.older[: -OLDER_EPOCHS_READ - 1 : -1]
+    keys = (rings[0], *(read_keys(one.read_secret, fingerprint) for one in older))
+    return Located(head, hashed, keys)
+
+
+def retrieve_signed(
+    news: NewsService, rings: tuple[ReadKeys, ...], at: ArticleAddress, decode: Callable[[bytes], T]
+) -> T:
+    """The first copy or generation that the publisher signed; others may have posted there before.
+
+    Raises ArticleMissing, FormatError, and NewerFormat only for what is signed: the seal around heads and
+    envelopes stays as it is in every later version (docs/format.md 7).
+    """
+    newer: list[NewerFormat] = []
+
+    def accept(content: bytes) -> T:
+        try:
+            return decode(content)
+        except NewerFormat as error:
+            newer.append(error)
+            raise
+
+    try:
+        return retrieve_as(news, rings, at, accept)
+    except NewerFormat as error:
+        if newer:
+            raise newer[0] from error
+        raise SealBroken(str(error)) from error
 
 
 def find_newest(
@@ -177,6 +219,8 @@ def find_newest(
                 raise
             except (ArticleMissing, FormatError) as error:
                 struck.add(candidate)
+                if len(struck) > STRUCK_LIMIT:
+                    raise Fork(f"more than {STRUCK_LIMIT:,} numbers carry something forged") from error
                 log.warning("number_struck_out", number=candidate, reason=str(error))
                 if candidate > known:
                     break
@@ -194,11 +238,12 @@ def _gallop(
     """The highest number not struck out that some server says it has; ``known`` when there is none above."""
     low = known
     while True:
-        far = {low + (1 << step): (address_of(low + (1 << step)),) for step in range(FAR_PROBES + 1)}
+        steps = (low + (1 << step) for step in range(FAR_PROBES + 1))
+        far = {number: (address_of(number),) for number in steps if number <= MAX_VERSION}
         highest = _highest_present(news, keys, far, struck)
         if highest is None:
             near = {}
-            for number in range(low + 1, low + NEAR_PROBES + 1):
+            for number in range(low + 1, min(low + NEAR_PROBES, MAX_VERSION) + 1):
                 at = address_of(number)
                 near[number] = (at, *other_addresses(at))
             highest = _highest_present(news, keys, near, struck)
@@ -217,9 +262,11 @@ def _highest_present(
     for number, addresses in probes.items():
         if number not in struck:
             names |= {message_id_of(keys.location, address): number for address in addresses}
+    if not names:
+        return None
     presence = news.stat(list(names))
     present = [number for name, number in names.items() if presence[name] is Presence.PRESENT]
-    if not present and names and all(presence[name] is Presence.UNKNOWN for name in names):
+    if not present and all(presence[name] is Presence.UNKNOWN for name in names):
         raise NewsError("no server answered when asked for the newest version")
     return max(present, default=None)
 
@@ -241,8 +288,10 @@ def _check_history(news: NewsService, located: Located, known: KnownVersion | No
             break
         try:
             before = read_head(news, located.rings, head.fingerprint, epoch, version)
-        except ArticleMissing:
-            log.warning("history_gap", version=version)
+        except NewerFormat:
+            raise
+        except (ArticleMissing, FormatError) as error:
+            log.warning("history_gap", version=version, reason=str(error))
             return
         if before.head_hash != expected:
             raise Fork(f"two different heads carry version {version}")

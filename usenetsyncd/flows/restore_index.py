@@ -6,6 +6,7 @@ held against limits here, before anything is made or much is remembered.
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from usenetsyncd.errors import ArticleMissing, FormatError, LimitExceeded, NotFound, UnsafePath
@@ -19,17 +20,19 @@ from usenetsyncd.model import (
     Extent,
     PageRef,
     RelativePath,
+    SpilledExtents,
 )
 from usenetsyncd.wire.pages import iter_extents
 
 BATCH_ENTRIES = 2_000
 BATCH_BYTES = 4_000_000
+HUGE_PARTS = 10_000
 PART_BYTES = 200  # about what one waiting part takes in memory
 # A few pages of extents can name hundreds of millions of parts. What a plan may cost is bounded by what the disk
 # can hold; a real folder needs about one part for each file and one for each 768,000 bytes.
-PARTS_AT_LEAST = 1_000_000
+PARTS_AT_LEAST = 200_000
 PARTS_PER_ENTRY = 4
-BYTES_PER_PART = 100_000
+BYTES_PER_PART = 400_000
 
 
 class PlanMaker:
@@ -76,12 +79,14 @@ class PlanMaker:
         try:
             check_entry(entry, self._capacity_bytes)
             self._in_the_way.check(entry)
-            parts = self._parts(entry, check_stop)
+            if isinstance(entry.extents, SpilledExtents):
+                self._take_huge(entry, check_stop)
+                return
+            parts = list(self._parts(entry, check_stop))
         except (FormatError, ArticleMissing) as error:
             self._rejected.append((entry, str(error)))
             self._waiting_bytes += len(entry.path)
         else:
-            self._parts_left -= len(parts)
             self._accepted.append((entry, parts))
             self._waiting_bytes += len(entry.path) + len(entry.target) + PART_BYTES * len(parts)
         if self._waiting_bytes > BATCH_BYTES or len(self._accepted) + len(self._rejected) > BATCH_ENTRIES:
@@ -92,18 +97,28 @@ class PlanMaker:
         self._plan.reject(self._rejected)
         self._accepted, self._rejected, self._waiting_bytes = [], [], 0
 
-    def _parts(self, entry: Entry, check_stop: Callable[[], None]) -> list[Part]:
-        """The extents of a file, equal neighbours as one. Raises FormatError, LimitExceeded."""
-        parts: list[Part] = []
+    def _take_huge(self, entry: Entry, check_stop: Callable[[], None]) -> None:
+        """A file of more parts than should be in memory at once."""
+        self._flush()
+        item = self._plan.add([(entry, ())])
+        parts = self._parts(entry, check_stop)
+        try:
+            while some := list(islice(parts, HUGE_PARTS)):
+                self._plan.add_parts(item, some)
+        except (FormatError, ArticleMissing) as error:
+            self._plan.give_up(item, str(error))
+
+    def _parts(self, entry: Entry, check_stop: Callable[[], None]) -> Iterator[Part]:
+        """The extents of a file, equal neighbours as one. Raises FormatError, LimitExceeded, also after some."""
         position = 0
         for extent, times in in_runs(iter_extents(entry, self._index.load), check_stop):
-            if len(parts) >= self._parts_left:
+            self._parts_left -= 1
+            if self._parts_left < 0:
                 raise LimitExceeded("the index names more parts than this disk could ever hold")
-            parts.append(Part(extent.segment, position, extent.offset, extent.length, times))
+            yield Part(extent.segment, position, extent.offset, extent.length, times)
             position += times * extent.length
         if position != entry.size:
             raise FormatError(f"the parts add up to {position:,} bytes, not to {entry.size:,}")
-        return parts
 
 
 class _InTheWay:

@@ -126,13 +126,9 @@ class RestorePlan:
         self._together(*((f"DELETE FROM {table}", [()]) for table in tables))  # noqa: S608 - constant names
         self._next_item = 1
 
-    def add(self, entries: Sequence[tuple[Entry, Sequence[Part]]]) -> None:
-        """Take in entries with their parts, which have been checked; no path twice in the life of a plan."""
-        segments = list(dict.fromkeys(part.segment for _, parts in entries for part in parts))
-        self._together(
-            ("INSERT OR IGNORE INTO segment (seg_id) VALUES (?)", [(segment,) for segment in segments])
-        )
-        rows = self._segment_rows(segments)
+    def add(self, entries: Sequence[tuple[Entry, Sequence[Part]]]) -> int:
+        """Take in entries with their parts, which have been checked; no path twice. Returns the last one's item."""
+        rows = self._segment_rows(part for _, parts in entries for part in parts)
         items: list[tuple[object, ...]] = []
         needs: list[tuple[object, ...]] = []
         for item, (entry, parts) in enumerate(entries, self._next_item):
@@ -141,10 +137,29 @@ class RestorePlan:
         self._next_item += len(items)
         self._together(
             (f"INSERT INTO item (id, {', '.join(_ENTRY)}) VALUES (?{',?' * len(_ENTRY)})", items),  # noqa: S608
-            ("INSERT INTO need VALUES (?,?,?,?,?,?)", needs),
+            (_ADD_NEED, needs),
+        )
+        return self._next_item - 1
+
+    def add_parts(self, item: int, parts: Sequence[Part]) -> None:
+        """More parts of an item."""
+        rows = self._segment_rows(parts)
+        needs = [(rows[p.segment], item, p.position, p.offset, p.length, p.times) for p in parts]
+        self._together((_ADD_NEED, needs))
+
+    def give_up(self, item: int, reason: str) -> None:
+        """An item must not be made after all; its parts are forgotten."""
+        self._together(
+            ("DELETE FROM need WHERE item = ?", [(item,)]),
+            ("UPDATE item SET state = 2, size = 0, reason = ? WHERE id = ?", [(reason, item)]),
         )
 
-    def _segment_rows(self, segments: Sequence[SegmentId]) -> dict[bytes, int]:
+    def _segment_rows(self, parts: Iterable[Part]) -> dict[bytes, int]:
+        """The row of each segment that parts stand in, made where it is new."""
+        segments = list(dict.fromkeys(part.segment for part in parts))
+        self._together(
+            ("INSERT OR IGNORE INTO segment (seg_id) VALUES (?)", [(segment,) for segment in segments])
+        )
         rows: dict[bytes, int] = {}
         for at in range(0, len(segments), PAGE_ROWS):
             some = segments[at : at + PAGE_ROWS]
@@ -347,6 +362,7 @@ class RestorePlan:
             raise _problem(error) from error
 
 
+_ADD_NEED = "INSERT INTO need VALUES (?,?,?,?,?,?)"
 _SET_DONE = "UPDATE item SET state = 1, reason = NULL WHERE id = ?"
 _ENTRY = ("path", "kind", "size", "mtime_ns", "mode", "hash", "target", "link_group", "sparse")
 _ITEM = ", ".join(f"item.{column}" for column in ("id", *_ENTRY, "part"))

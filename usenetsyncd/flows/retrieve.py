@@ -4,8 +4,9 @@ Missing is what every server said; a time-out is never taken for it. A corrupt a
 where it came from, and the next one is tried.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from typing import TypeVar
 
 import structlog
 
@@ -18,32 +19,40 @@ from usenetsyncd.wire.seal import open_sealed
 
 log = structlog.get_logger("retrieve")
 
+T = TypeVar("T")
+
 # Where another article of the same content may be: docs/format.md 13, "Finding the newest", step 2.
 COPIES_ASKED = 4
 GENERATIONS_ASKED = 9
 
 
 def retrieve(news: NewsService, rings: Sequence[ReadKeys], at: ArticleAddress) -> bytes:
-    """The opened content of an article.
+    """The opened content of an article. Errors: those of ``retrieve_as``."""
+    return retrieve_as(news, rings, at, bytes)
+
+
+def retrieve_as(
+    news: NewsService, rings: Sequence[ReadKeys], at: ArticleAddress, accept: Callable[[bytes], T]
+) -> T:
+    """The opened content of an article, as ``accept`` makes it; a FormatError of it leads to the next copy.
 
     rings: the read keys to try, newest epoch first. Raises ArticleMissing when no server has it in any
-    readable form, SealBroken or another FormatError when only corrupt ones were found, NewsError when
-    no server could be asked.
+    readable form, SealBroken or another FormatError when only corrupt ones were found (NewerFormat if one of
+    them was that), NewsError when no server could be asked.
     """
     corrupt: FormatError | None = None
     for keys in rings:
         for address in chain((at,), _others_present(news, keys, at)):
             try:
-                return fetch_and_open(news, keys, address)
+                return accept(fetch_and_open(news, keys, address))
             except ArticleMissing:
                 continue
-            except NewerFormat:
-                raise
             except FormatError as error:
                 log.warning(
                     "article_corrupt", kind=at.kind.name, generation=address.generation, reason=str(error)
                 )
-                corrupt = error
+                if not isinstance(corrupt, NewerFormat):
+                    corrupt = error
     if corrupt is not None:
         raise corrupt
     raise ArticleMissing(f"no server has this {at.kind.name.lower()} article any more")

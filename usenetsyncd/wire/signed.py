@@ -32,13 +32,16 @@ def check_signed(content: bytes, newest: int, domain: bytes, fingerprint: Finger
     """
     if not content:
         raise FormatError("a head or envelope is empty")
-    if content[0] > newest:
-        raise NewerFormat("a head or envelope was made by a newer version of UsenetSync")
-    if content[0] != newest or not fixed + SIGNATURE_BYTES <= len(content) <= SEGMENT_SIZE_BYTES:
+    newer = content[0] > newest
+    least = (_OWNER.size if newer else fixed) + SIGNATURE_BYTES
+    if not (newer or content[0] == newest) or not least <= len(content) <= SEGMENT_SIZE_BYTES:
         raise FormatError("a head or envelope is cut short or not one")
     message, signature = content[:-SIGNATURE_BYTES], content[-SIGNATURE_BYTES:]
     _, its_fingerprint, public = _OWNER.unpack_from(message)
     if not (hmac.compare_digest(its_fingerprint, fingerprint) and fingerprint_of(public) == fingerprint):
         raise BadSignature("a head or envelope is of another folder than its access string")
     verify_signature(public, signature, domain + message)
+    # Not before: whoever may read could stop all others with a first byte of his own.
+    if newer:
+        raise NewerFormat("a head or envelope was made by a newer version of UsenetSync")
     return message
