@@ -4,6 +4,7 @@ Start: lock, vault, catalogue, leases back, news, uploader, publisher, indexer, 
 Stop: the same backwards, with a deadline. A second signal skips the waiting.
 """
 
+import gc
 import os
 import threading
 from pathlib import Path
@@ -14,6 +15,7 @@ from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.clock import Clock
 from usenetsyncd.daemon import timetable as times
 from usenetsyncd.daemon.accounts import accounts_of, overrides_of
+from usenetsyncd.daemon.allocator import give_memory_back
 from usenetsyncd.daemon.heartbeats import Heartbeats
 from usenetsyncd.daemon.indexer import Indexer
 from usenetsyncd.daemon.jobs import Jobs
@@ -109,6 +111,7 @@ class Daemon:
         self.pauses = Pauses(self.catalogue, self.clock, self._pauses_changed)
         self.restart_needed: tuple[str, ...] = ()
         self.reloading = threading.Lock()
+        self._was_busy = True
         # Folders in which events were lost, why and when; each was scanned whole because of it.
         self.overflows: dict[str, tuple[str, float]] = {}
         self._stopping = threading.Event()
@@ -254,9 +257,19 @@ class Daemon:
     def _upkeep(self) -> None:
         self.news.tick()
         self.uploader.resize()
+        self._rest()
         if self.watch is not None and not self.watch.healthy() and not self._stopping.is_set():
             log.error("watch_died")
             self.watch.revive()
+
+    def _rest(self) -> None:
+        """Once after work: what indexing and posting took is given back."""
+        busy = self.indexer.activity is not None or self.jobs.active() > 0
+        busy = busy or self.catalogue.folders.totals().pending_articles > 0
+        if self._was_busy and not busy:
+            gc.collect()
+            give_memory_back()
+        self._was_busy = busy
 
     def _scan_unwatched(self) -> None:
         """What the kernel does not tell is found by looking, and often: an unchanged folder costs little."""

@@ -1,7 +1,5 @@
 """``usenetsyncd run``: from the command line to a running daemon and back to an exit code."""
 
-import ctypes
-import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +8,7 @@ import structlog
 
 from usenetsyncd.clock import SYSTEM_CLOCK
 from usenetsyncd.control.listener import Listener
+from usenetsyncd.daemon.allocator import tune_allocator
 from usenetsyncd.daemon.daemon import Daemon
 from usenetsyncd.daemon.operations import DaemonOperations
 from usenetsyncd.daemon.reload import Reloader, configure_logs
@@ -21,10 +20,6 @@ from usenetsyncd.settings.layers import LoadedSettings, load_settings
 log = structlog.get_logger("daemon")
 
 HEARTBEAT_S = 5.0
-# Blocks of some 800 kB come and go a thousand times a second; above the default threshold glibc would map and
-# unmap each of them, and page faults would cost more than yEnc and AES together.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_KEEP_BYTES = 64 << 20
 
 
 def run(config: Path | None = None, overrides: Sequence[str] = ()) -> int:
@@ -90,16 +85,3 @@ def _watch(daemon: Daemon, notifier: Notifier, ended: threading.Event) -> int:
             log.critical("catalogue_writer_died", reason=str(daemon.catalogue.writer.failed))
             return int(ExitCode.FAILED)
     return int(ExitCode.DONE)
-
-
-def tune_allocator() -> None:
-    """Keep freed blocks instead of giving them back to the kernel each time (glibc only; elsewhere nothing)."""
-    if os.name != "posix":
-        return
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):
-        return
-    mallopt(_M_MMAP_THRESHOLD, _KEEP_BYTES)
-    mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)
-    mallopt(_M_ARENA_MAX, 2)

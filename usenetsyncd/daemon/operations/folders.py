@@ -10,7 +10,7 @@ from usenetsyncd.daemon.operations.base import Base
 from usenetsyncd.errors import NotFound, UsageError
 from usenetsyncd.flows.history import file_history
 from usenetsyncd.model import EntryKind, RelativePath
-from usenetsyncd.settings.edit import add_folder, remove_folder
+from usenetsyncd.settings.edit import add_folder, file_of_folders, remove_folder
 
 
 class FolderOperations(Base):
@@ -54,7 +54,7 @@ class FolderOperations(Base):
             raise UsageError("the path of a folder must be absolute")
         if not path.is_dir():
             raise UsageError(f"{str(path)!r} is not a folder on this machine")
-        file = self._config_file()
+        file = file_of_folders(self._daemon.loaded)
         priority = None if spec.priority is None else str(spec.priority)
         add_folder(file, spec.id, str(path), priority, spec.ignore)
         return self._reloaded(file)  # type: ignore[attr-defined, no-any-return]
@@ -62,7 +62,7 @@ class FolderOperations(Base):
     def folder_remove(self, folder: str) -> schema.ConfigDifference:
         """Take it out of the configuration file and reload. What is published stays."""
         self._live(folder)
-        file = self._config_file()
+        file = file_of_folders(self._daemon.loaded)
         remove_folder(file, folder)
         return self._reloaded(file)  # type: ignore[attr-defined, no-any-return]
 
@@ -143,12 +143,6 @@ class FolderOperations(Base):
             if whole.startswith(folder.root.rstrip(b"/") + b"/"):
                 return folder, RelativePath(whole[len(folder.root.rstrip(b"/")) + 1 :])
         raise NotFound(f"{os.fsdecode(path)!r} is in no folder of the configuration")
-
-    def _config_file(self) -> Path:
-        files = self._daemon.loaded.files
-        if not files:
-            raise UsageError("the daemon runs without a configuration file; write one and reload")
-        return files[-1]
 
 
 _KINDS = {EntryKind.FILE: "file", EntryKind.FOLDER: "folder", EntryKind.SYMLINK: "symlink"}

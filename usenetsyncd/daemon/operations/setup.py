@@ -1,6 +1,7 @@
 """Servers, configuration, credentials, and what happened."""
 
 from pathlib import Path
+from typing import Any
 
 from usenetsyncd.control import schema
 from usenetsyncd.daemon.operations.base import Base
@@ -45,10 +46,11 @@ class SetupOperations(Base):
     def config_show(self, origin: bool) -> schema.ConfigShown:
         """The settings in effect."""
         loaded = self._daemon.loaded
+        shown: dict[str, Any] = show_document(loaded, origin)
         return schema.ConfigShown(
             text=render_show(loaded, origin),
-            settings=show_document(loaded),
-            origins={key: str(where) for key, where in loaded.origins.items()} if origin else None,
+            settings=shown["settings"],
+            origins=shown.get("origins"),
             files=[str(file) for file in loaded.files],
         )
 
