@@ -42,6 +42,7 @@ PLANS_NAME = "restores"
 # Below TimeoutStopSec of the unit.
 STOP_DEADLINE_S = 60.0
 NEWS_CLOSE_S = 5.0
+HURRY_POLL_S = 0.1
 
 
 class Daemon:
@@ -59,8 +60,15 @@ class Daemon:
         try:
             self._build(settings)
         except BaseException:
-            self.lock.release()
+            self._give_up()
             raise
+
+    def _give_up(self) -> None:
+        """What was opened before the building failed is closed: a thread left alive would keep the process."""
+        for part in ("news", "catalogue"):
+            if part in self.__dict__:
+                self.__dict__[part].close(*((0.0,) if part == "news" else ()))
+        self.lock.release()
 
     def _build(self, settings: Settings) -> None:
         self.vault = Vault.open(self.data_dir)
@@ -144,10 +152,27 @@ class Daemon:
         log.info("daemon_started", folders=len(list(self.folders)), servers=len(self.settings.servers))
 
     def stop(self, hurry: threading.Event | None = None) -> None:
-        """Stop in order; ``hurry`` skips waiting for articles in flight (they come back as doubtful)."""
+        """Stop in order; ``hurry``, set now or later, cuts off articles in flight (they come back as doubtful)."""
         self._stopping.set()
-        now = hurry is not None and hurry.is_set()
-        deadline_s = 0.5 if now else STOP_DEADLINE_S
+        stopped = threading.Event()
+        cutter = threading.Thread(target=self._cut_off, args=(hurry, stopped), name="hurry")
+        if hurry is not None:
+            cutter.start()
+        try:
+            self._stop_parts(STOP_DEADLINE_S)
+        finally:
+            stopped.set()
+            if hurry is not None:
+                cutter.join()
+        log.info("daemon_stopped")
+
+    def _cut_off(self, hurry: threading.Event, stopped: threading.Event) -> None:
+        while not stopped.wait(HURRY_POLL_S):
+            if hurry.is_set():
+                self.news.close(0.0)
+                return
+
+    def _stop_parts(self, deadline_s: float) -> None:
         self.timetable.stop()
         if self.watch is not None:
             self.watch.close()
@@ -155,10 +180,9 @@ class Daemon:
         self.indexer.stop()
         self.publishing.stop()
         self.uploader.stop(deadline_s)
-        self.news.close(0.0 if now else NEWS_CLOSE_S)
+        self.news.close(NEWS_CLOSE_S)
         self.catalogue.close()
         self.lock.release()
-        log.info("daemon_stopped")
 
     @property
     def stopping(self) -> bool:
