@@ -26,9 +26,7 @@ RETRY = {
         "unreachable",
         "lost_at_start",
         "article_refused",
-        "article_refused_oddly",
         "too_many_connections",
-        "out_of_step",
     )
 }
 
