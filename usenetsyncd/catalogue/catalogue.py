@@ -68,6 +68,11 @@ class Catalogue:
     ) -> None:
         self.close()
 
+    def rest(self) -> None:
+        """Nothing will happen for a while: give back the memory of the page caches."""
+        self._readers.let_go()
+        self.writer.submit(lambda connection: connection.run("PRAGMA shrink_memory"), alone=True).result()
+
     def check(self, full: bool = False) -> CheckReport:
         """Read the file for damage; ``full`` also checks every index and recounts every counter."""
         return self._readers.query(lambda connection: checking.check(connection, full))

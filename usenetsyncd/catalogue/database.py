@@ -181,6 +181,13 @@ class Readers:
         with self.lend() as database:
             return ask(database)
 
+    def let_go(self) -> None:
+        """Close what is idle; connections are opened again when they are asked for."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for database in idle:
+            database.close()
+
     def close(self) -> None:
         """Close what is idle now, and what comes back later."""
         with self._lock:
