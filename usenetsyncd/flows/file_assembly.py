@@ -172,16 +172,19 @@ class FileAssembly:
             with opened.lock:
                 if opened.closed:
                     continue
+                if self._plan.item_state(item.id) != OPEN:  # another thread was faster
+                    self._discard(item)
+                    return
                 if not self._plan.is_ready(item.id):
                     return
                 if self._is_right(item.entry, opened.placing):
                     opened.placing.finish(item.entry.mode, item.entry.mtime_ns, self._overwrite, flush=False)
                     self._plan.set_state(item.id, DONE)
                     break
-            if item.id in self._begun:
-                raise ContentMismatch("its parts do not add up to the file that the index names")
-            self._begin_again(item)
-            return
+                if item.id in self._begun:
+                    raise ContentMismatch("its parts do not add up to the file that the index names")
+                self._begin_again(item)
+                return
         self._forget(item.id)
         self._count(1, item.entry.size)
 
