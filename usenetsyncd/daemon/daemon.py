@@ -291,6 +291,7 @@ class Daemon:
         busy = self.indexer.activity is not None or self.jobs.active() > 0
         busy = busy or self.catalogue.folders.totals().pending_articles > 0
         if self._was_busy and not busy:
+            self.uploader.rest()
             self.catalogue.rest()
             gc.collect()
             give_memory_back()

@@ -97,9 +97,9 @@ class Uploader:
         self._rate = rate
         self._on_recorded = on_recorded
         self._on_changed = on_changed
-        self._benches: SimpleQueue[Workbench] = SimpleQueue()
+        self._benches: SimpleQueue[Workbench | None] = SimpleQueue()
         for _ in range(BENCHES):
-            self._benches.put(Workbench())
+            self._benches.put(None)
         # Bounded by the feeder, which leases only when little is left in either.
         self._work: SimpleQueue[_Consigned | None] = SimpleQueue()
         self._outcomes: SimpleQueue[tuple[LeasedArticle, PostedArticle] | None] = SimpleQueue()
@@ -133,6 +133,15 @@ class Uploader:
         """Stop leasing, or go on; articles in flight are finished."""
         self._paused = paused
         self._wake.set()
+
+    def rest(self) -> None:
+        """Nothing is to be posted for a while: let the buffers go that no thread holds now."""
+        for _ in range(self._benches.qsize()):
+            try:
+                self._benches.get_nowait()
+            except Empty:
+                return
+            self._benches.put(None)
 
     def wake(self) -> None:
         """Something may be in the queue."""
@@ -266,7 +275,7 @@ class Uploader:
         self, leased: LeasedArticle, origins: Origins, posting: FolderPosting, keys: ReadKeys
     ) -> OutgoingArticle:
         """Read, seal and encode; only the encoded article outlives the bench."""
-        bench = self._benches.get()
+        bench = self._benches.get() or Workbench()
         try:
             content: bytes | memoryview
             if leased.kind is ArticleKind.DATA:
