@@ -96,7 +96,9 @@ def test_a_restore_killed_at_any_moment_goes_on_and_fetches_nothing_placed_again
             assert result["state"] == "done", result
             asked = here.server.counters.commands["BODY"] - before
             # Of a segment that was under way when the process died nothing had been placed.
-            assert asked <= articles + hits * IN_FLIGHT, f"{asked} asked for {articles} articles in {hits} lives"
+            assert asked <= articles + hits * IN_FLIGHT, (
+                f"{asked} asked for {articles} articles in {hits} lives"
+            )
             _assert_same(here.source, target)
             shutil.rmtree(target)
             job = 0

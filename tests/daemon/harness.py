@@ -296,7 +296,9 @@ IMPATIENT = [
 ]
 
 
-def until(done: Callable[[], bool], timeout_s: float, otherwise: Callable[[], str], every_s: float = 0.02) -> None:
+def until(
+    done: Callable[[], bool], timeout_s: float, otherwise: Callable[[], str], every_s: float = 0.02
+) -> None:
     """Wait for something to come true; fails with a sentence when it does not."""
     ends = time.monotonic() + timeout_s
     while not done():

@@ -129,7 +129,9 @@ def _warned(daemon: DaemonProcess, code: str) -> bool:
 
 def test_articles_refused_for_good_are_reported_and_retried_on_request(here: World) -> None:
     write_files(here.source, 40, random.Random(12), largest=30_000)
-    here.server.faults.set([{"match": {"command": "POST"}, "act": {"reply": {"code": 441, "text": "Posting failed"}}}])
+    here.server.faults.set(
+        [{"match": {"command": "POST"}, "act": {"reply": {"code": 441, "text": "Posting failed"}}}]
+    )
     one = _impatient(here).start()
     until(lambda: one.folder()["state"] == "error", 60, lambda: f"{one.folder()} {one.tail()}")
     assert _warned(one, "failed")
@@ -147,7 +149,9 @@ def test_a_head_refused_for_good_is_published_after_a_retry(here: World) -> None
     write_files(here.source, 10, random.Random(13))
     one = _impatient(here).start()
     one.wait_idle()
-    here.server.faults.set([{"match": {"command": "POST"}, "act": {"reply": {"code": 441, "text": "Posting failed"}}}])
+    here.server.faults.set(
+        [{"match": {"command": "POST"}, "act": {"reply": {"code": 441, "text": "Posting failed"}}}]
+    )
     (here.source / "folder 000" / "file 00001").unlink()
     until(lambda: one.folder()["state"] == "error", 60, lambda: f"{one.folder()} {one.tail()}")
     here.server.faults.clear()

@@ -118,7 +118,9 @@ def test_sighup_takes_a_good_configuration_and_keeps_the_old_for_a_bad_one(here:
         ("servers", [{"name": "main", "host": "localhost", "port": "twenty"}]),
     ],
 )
-def test_a_configuration_that_cannot_be_ends_the_start_with_78(here: World, section: str, value: object) -> None:
+def test_a_configuration_that_cannot_be_ends_the_start_with_78(
+    here: World, section: str, value: object
+) -> None:
     one = here.daemon()
     if isinstance(value, dict) and "socket" in value:
         value["socket"] = str(one.socket)
@@ -227,7 +229,9 @@ def small_disk(here: World) -> Path:
 
 
 @pytest.mark.requires("root")
-def test_a_full_disk_is_said_clearly_and_work_goes_on_when_there_is_room(here: World, small_disk: Path) -> None:
+def test_a_full_disk_is_said_clearly_and_work_goes_on_when_there_is_room(
+    here: World, small_disk: Path
+) -> None:
     write_files(here.source, 100, random.Random(26))
     one = here.daemon(storage={"data_dir": str(small_disk / "data"), "min_free": 0})
     try:

@@ -88,8 +88,12 @@ def test_a_recursive_chmod_posts_no_data(synced: Synced) -> None:
 def test_a_renamed_folder_and_a_copied_file_post_no_data(synced: Synced) -> None:
     root = synced.root
     assert synced.posted_by(lambda: (root / "folder 001").rename(root / "another name"))[DATA] == 0
-    assert synced.posted_by(lambda: shutil.copyfile(root / "large", root / "another name" / "copy"))[DATA] == 0
-    assert synced.posted_by(lambda: shutil.copytree(root / "folder 002", root / "folder 002 again"))[DATA] == 0
+    assert (
+        synced.posted_by(lambda: shutil.copyfile(root / "large", root / "another name" / "copy"))[DATA] == 0
+    )
+    assert (
+        synced.posted_by(lambda: shutil.copytree(root / "folder 002", root / "folder 002 again"))[DATA] == 0
+    )
     assert synced.posted_by(lambda: (root / "large").rename(root / "Large"))[DATA] == 0
     assert synced.posted_by(lambda: (root / "folder 003").rename(root / "Folder 003"))[DATA] == 0
 
@@ -127,7 +131,9 @@ def test_a_clone_and_a_checkout_inside_the_folder_are_complete(synced: Synced) -
 
     def git(where: Path, *words: str) -> None:
         environ = {"PATH": os.environ["PATH"], "HOME": str(synced.world.place), "GIT_CONFIG_NOSYSTEM": "1"}
-        subprocess.run(["git", *names, "-C", str(where), *words], check=True, capture_output=True, env=environ)
+        subprocess.run(
+            ["git", *names, "-C", str(where), *words], check=True, capture_output=True, env=environ
+        )
 
     git(place, "init", "-q", "-b", "first")
     git(place, "add", ".")

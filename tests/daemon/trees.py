@@ -95,7 +95,9 @@ def differences(expected: Tree, found: Tree) -> list[str]:
     return told[:10] + ([f"and {len(told) - 10} more"] if len(told) > 10 else [])
 
 
-def write_files(root: Path, count: int, dice: random.Random, largest: int = 8_000, per_folder: int = 100) -> None:
+def write_files(
+    root: Path, count: int, dice: random.Random, largest: int = 8_000, per_folder: int = 100
+) -> None:
     """Incompressible small files, empty ones among them, in numbered folders."""
     for number in range(count):
         folder = root / f"folder {number // per_folder:03}"

@@ -10,7 +10,7 @@ import structlog
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.clock import Clock
 from usenetsyncd.daemon.live import LiveFolder, LiveFolders
-from usenetsyncd.errors import Cancelled, RootMissing, UsenetSyncError
+from usenetsyncd.errors import Cancelled, FolderError, NotFound, RootMissing, UsenetSyncError
 from usenetsyncd.flows.reindex import Reindex, ReindexOutcome
 from usenetsyncd.folders.ignore import RULES_FILE
 from usenetsyncd.folders.settle import Settle
@@ -19,6 +19,8 @@ from usenetsyncd.model import RelativePath
 log = structlog.get_logger("index")
 
 IDLE_WAIT_S = 1.0
+# After a scan that failed, for want of room on the disk for example.
+RETRY_S = 10.0
 
 
 @dataclass(slots=True)
@@ -63,6 +65,8 @@ class Indexer:
         self._requests: list[ScanRequest] = []
         # Taken from the requests or from what has settled, and not finished yet.
         self._at_work: frozenset[str] = frozenset()
+        # Folders whose last scan failed, and when the next is due on the monotonic clock.
+        self._again_at: dict[str, float] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="indexer")
@@ -108,13 +112,18 @@ class Indexer:
     def busy_with(self, folder: str) -> bool:
         """Whether a scan of the folder runs or waits, or something in it has not settled yet."""
         with self._lock:
-            if folder in self._at_work or any(request.folder == folder for request in self._requests):
+            if (
+                folder in self._at_work
+                or folder in self._again_at
+                or any(request.folder == folder for request in self._requests)
+            ):
                 return True
             return self._settle.is_dirty(folder)
 
     def _run(self) -> None:
         while not self._stop.is_set():
             self._beat()
+            self._request_again()
             if not (self._serve_request() or self._serve_settled()):
                 self._settle.wait(IDLE_WAIT_S)
 
@@ -125,11 +134,9 @@ class Indexer:
             request = self._requests.pop(0)
             self._at_work = frozenset({request.folder})
             self.activity = Activity(request.folder, b"", 0, 0)
+        self._settle.forget(request.folder)
         try:
-            self._settle.forget(request.folder)
-            request.outcome = self._index(self._folders.named(request.folder), None)
-        except UsenetSyncError as error:
-            request.error = error
+            request.outcome, request.error = self._attempt(request.folder, None)
         finally:
             self._finished()
             request.done.set()
@@ -143,14 +150,39 @@ class Indexer:
             if self._stop.is_set():
                 break
             self.activity = Activity(folder.folder_key, b"", 0, 0)
-            try:
-                self._index(self._folders.named(folder.folder_key), folder.directories)
-            except UsenetSyncError as error:
-                log.warning("scan_not_done", folder=folder.folder_key, reason=str(error))
-            finally:
-                self.activity = None
+            self._attempt(folder.folder_key, folder.directories)
+            self.activity = None
         self._finished()
         return bool(due)
+
+    def _attempt(
+        self, name: str, directories: frozenset[RelativePath] | None
+    ) -> tuple[ReindexOutcome | None, UsenetSyncError | None]:
+        """Index; what was to be looked at and could not be is looked at again later, whatever the reason."""
+        try:
+            return self._index(self._folders.named(name), directories), None
+        except (Cancelled, NotFound, RootMissing) as error:
+            # The next start, the configuration or the return of the root brings a whole scan.
+            log.info("scan_not_done", folder=name, reason=str(error))
+            return None, error
+        except UsenetSyncError as error:
+            failure = error
+            log.warning("scan_not_done", folder=name, reason=str(error))
+        except Exception as error:
+            failure = FolderError(f"{type(error).__name__}: {error}")
+            log.exception("scan_failed_unexpectedly", folder=name)
+        with self._lock:
+            self._again_at[name] = self._clock.monotonic() + RETRY_S
+        return None, failure
+
+    def _request_again(self) -> None:
+        now = self._clock.monotonic()
+        with self._lock:
+            due = [name for name, at in self._again_at.items() if at <= now]
+        for name in due:
+            self.request(name, "the scan before failed")
+            with self._lock:
+                self._again_at.pop(name, None)
 
     def _finished(self) -> None:
         with self._lock:
