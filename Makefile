@@ -8,7 +8,7 @@ WORKERS ?= 2
 .PHONY: help demo test lint format bench bench-full fuzz crash soak clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: ## a folder goes to an embedded news server and comes back elsewhere, with a crash and losses on the way
 	@tests/setup/prepare.sh demo

@@ -1,8 +1,8 @@
 """``make bench``: measure the rows of the performance table.
 
-    python -m tests.benchmarks [P1 P3 ...]   short form, minutes
-    python -m tests.benchmarks --full        sizes of the table, five rounds
-    python -m tests.benchmarks --report      write docs/benchmarks.md from what was measured
+python -m tests.benchmarks [P1 P3 ...]   short form, minutes
+python -m tests.benchmarks --full        sizes of the table, five rounds
+python -m tests.benchmarks --report      write docs/benchmarks.md from what was measured
 """
 
 import argparse
@@ -31,7 +31,9 @@ WORK: dict[tuple[str, ...], Callable[[Scale], dict[str, Row]]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tests.benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     known = sorted({row for rows in WORK for row in rows}, key=lambda row: int(row[1:]))
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(known))

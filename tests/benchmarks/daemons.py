@@ -1,11 +1,10 @@
 """Our side as people run it: a daemon process, watched from outside."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import time
 
 from tests.benchmarks.harness import Meter, Sample, fresh
 from tests.daemon.harness import DaemonProcess
@@ -33,7 +32,9 @@ def server(port: int, **more: Any) -> dict[str, Any]:
     return {"name": "main", "host": "127.0.0.1", "port": port, "tls": "none", "connections": 8, **more}
 
 
-def configuration(place: Path, account: dict[str, Any], tree: Path | None, settle_s: float = 1.0) -> dict[str, Any]:
+def configuration(
+    place: Path, account: dict[str, Any], tree: Path | None, settle_s: float = 1.0
+) -> dict[str, Any]:
     return {
         "version": 1,
         "servers": [account],

@@ -242,14 +242,17 @@ class Ran:
         return Sample(amount / self.seconds, self.cpu_s, self.peak_bytes)
 
 
-def run(
-    command: Sequence[str], environ: Mapping[str, str] | None = None, cwd: Path | None = None
-) -> Ran:
+def run(command: Sequence[str], environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Ran:
     """Run a command to its end and measure it. Raises RuntimeError with what it said when it fails."""
     with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command, env={**os.environ, **(environ or {})}, cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            command,
+            env={**os.environ, **(environ or {})},
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
         )
         meter = Meter(process.pid)
         try:

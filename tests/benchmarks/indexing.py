@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Event
 
 from usenetsyncd.catalogue.catalogue import Catalogue
-from usenetsyncd.daemon.main import tune_allocator
+from usenetsyncd.daemon.allocator import tune_allocator
 from usenetsyncd.flows.reindex import Reindex, ReindexOptions
 from usenetsyncd.model import Fingerprint
 from usenetsyncd.wire.keys import ReadKeys, read_keys
@@ -33,14 +33,19 @@ def scan(catalogue: Catalogue, folder: int, tree: Path, keys: ReadKeys) -> Scan:
     cpu_s, started = _cpu_s(), time.perf_counter()
     found = Reindex(catalogue, folder, bytes(tree), keys, ReindexOptions(), Event()).whole()
     seconds = time.perf_counter() - started
-    peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     files = catalogue.folders.by_id(folder).files
-    return Scan(seconds, _cpu_s() - cpu_s, peak * 1024, files, found.files_hashed)
+    return Scan(seconds, _cpu_s() - cpu_s, _peak_bytes(), files, found.files_hashed)
 
 
 def _cpu_s() -> float:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def _peak_bytes() -> int:
+    """Of this process alone. Not ru_maxrss: that is inherited from whoever started it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def main() -> None:

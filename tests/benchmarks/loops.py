@@ -94,18 +94,22 @@ def stat(port: int, ids: list[str], user: str) -> None:
 
 def fetch(port: int, ids: list[str], user: str) -> None:
     def work(number: int) -> None:
-        sock, readline = connect(port, "-", user)
+        sock, _ = connect(port, "-", user)
         mine = ids[number::8]
         commands = [b"BODY %s\r\n" % one.encode() for one in mine]
         sock.sendall(b"".join(commands[:IN_FLIGHT]))
-        for at in range(len(mine)):
-            if not readline().startswith(b"222"):
-                raise SystemExit("missing")
-            block = []
-            while (line := readline()) != b".\r\n":
-                block.append(line)
-            sock.sendall(b"".join(commands[at + IN_FLIGHT : at + IN_FLIGHT + 1]))
-            sabctools.yenc_decode(bytearray(b"".join(block)))
+        decoder, done = sabctools.Decoder(1 << 20), 0
+        while done < len(mine):
+            with memoryview(decoder) as room:
+                got = sock.recv_into(room)
+            if not got:
+                raise SystemExit("the server has gone")
+            decoder.process(got)
+            for response in decoder:
+                if response.status_code != 222 or response.crc is None:
+                    raise SystemExit(f"no article: {response.status_code}")
+                sock.sendall(b"".join(commands[done + IN_FLIGHT : done + IN_FLIGHT + 1]))
+                done += 1
         sock.close()
 
     _together(work, 8)

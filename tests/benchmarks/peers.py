@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -13,7 +14,15 @@ from typing import Any
 
 from tests.benchmarks.harness import CACHE, Meter, Ran, Sample, Unavailable, fresh, run
 
-SECRETS = {"RESTIC_PASSWORD": "benchmark", "BORG_PASSPHRASE": "benchmark", "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"}
+SECRETS = {
+    "RESTIC_PASSWORD": "benchmark",
+    "BORG_PASSPHRASE": "benchmark",
+    "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes",
+}
+# Nyuu 0.4.0 ends with this when a server's reply overtakes its own next tick (lib/nntp.js, _uploadPost): such a run
+# counts for nobody.
+NYUU_RACE = "Timer already set"
+NYUU_TRIES = 10
 
 
 def need(program: str) -> str:
@@ -46,17 +55,26 @@ class Nyuu:
         if not self._script.exists():
             CACHE.mkdir(exist_ok=True)
             told = subprocess.run(
-                [npm, "install", "--prefix", str(CACHE), "--no-audit", "--no-fund", "nyuu"], capture_output=True, text=True
+                [npm, "install", "--prefix", str(CACHE), "--no-audit", "--no-fund", "nyuu"],
+                capture_output=True,
+                text=True,
             )
             if not self._script.exists():
                 raise Unavailable(f"npm install nyuu failed: {told.stderr.strip()[-200:]}")
 
-    def post(self, tree: Path, port: int, *more: str) -> Ran:
+    def post(self, tree: Path, port: int, *more: str, group: str = "alt.binaries.test") -> Ran:
         """All files of a flat directory over 8 connections."""
         files = sorted(str(path) for path in tree.iterdir())
         command = [self._node, str(self._script), "-h", "127.0.0.1", "-P", str(port), "-n", "8", "-a", "750K"]
-        command += ["-f", "bench <bench@bench.invalid>", "-g", "alt.binaries.test", "-q", *more]
-        return run([*command, *files])
+        command += ["-f", "bench <bench@bench.invalid>", "-g", group, "-q", *more]
+        for left in reversed(range(NYUU_TRIES)):
+            try:
+                return run([*command, *files])
+            except RuntimeError as error:
+                if NYUU_RACE not in str(error) or not left:
+                    raise
+                print("     (Nyuu fell over its own timer and is run again)", flush=True)
+        raise AssertionError("unreachable")
 
 
 # -- indexing ------------------------------------------------------------------------------------
@@ -97,7 +115,9 @@ class Borg:
 
     def index(self, tree: Path) -> Ran:
         self._count += 1
-        return self._run("create", "--compression", "none", f"{self._place}/repository::{self._count}", str(tree))
+        return self._run(
+            "create", "--compression", "none", f"{self._place}/repository::{self._count}", str(tree)
+        )
 
     rescan = index
 
@@ -118,16 +138,29 @@ class Syncthing:
         self._home = fresh(place / "syncthing")
         environ = {"HOME": str(self._home), "STNOUPGRADE": "1"}
         run([self._syncthing, "generate", f"--home={self._home}", "--skip-port-probing"], environ)
+        # Or it would make itself nice before it can be told not to.
+        config = self._home / "config.xml"
+        config.write_text(config.read_text().replace("<setLowPriority>true<", "<setLowPriority>false<"))
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._address = f"127.0.0.1:{free.getsockname()[1]}"
         self._process = subprocess.Popen(
-            [self._syncthing, "serve", f"--home={self._home}", "--no-browser", f"--gui-address={self._address}",
-             "--gui-apikey=benchmark", "--no-default-folder"],
-            env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [
+                self._syncthing,
+                "serve",
+                f"--home={self._home}",
+                "--no-browser",
+                f"--gui-address={self._address}",
+                "--gui-apikey=benchmark",
+                "--no-default-folder",
+            ],
+            env={**os.environ, **environ},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         self._meter = Meter(self._process.pid)
         self._wait(lambda: self._ask("GET", "system/ping") is not None)
-        quiet = ("globalAnnounceEnabled", "localAnnounceEnabled", "relaysEnabled", "natEnabled", "setLowPriority")
+        quiet = ("globalAnnounceEnabled", "localAnnounceEnabled", "relaysEnabled", "natEnabled")
         options = {**dict.fromkeys(quiet, False), "crashReportingEnabled": False, "urAccepted": -1}
         self._ask("PATCH", "config/options", {**options, "listenAddresses": ["tcp://127.0.0.1:0"]})
 
@@ -148,7 +181,8 @@ class Syncthing:
 
     def end(self) -> None:
         self._meter.close()
-        self._process.kill()
+        # It is a process that watches another one.
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def _added(self, folder: dict[str, Any]) -> None:
@@ -167,9 +201,11 @@ class Syncthing:
         return Ran(seconds, self._meter.cpu_s() - cpu_s, self._meter.peak_bytes, "")
 
     def _ask(self, verb: str, path: str, body: object = None) -> Any:
-        request = urllib.request.Request(  # noqa: S310 - our own loopback address
-            f"http://{self._address}/rest/{path}", None if body is None else json.dumps(body).encode(),
-            {"X-API-Key": "benchmark"}, method=verb,
+        request = urllib.request.Request(
+            f"http://{self._address}/rest/{path}",
+            None if body is None else json.dumps(body).encode(),
+            {"X-API-Key": "benchmark"},
+            method=verb,
         )
         try:
             with urllib.request.urlopen(request, timeout=600) as answer:  # noqa: S310

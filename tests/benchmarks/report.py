@@ -64,11 +64,14 @@ def as_text(name: str, record: dict[str, Any]) -> str:
         ratio = f"   ratio {figure['ratio']:.2f} to {figure['peer']}" if figure["ratio"] is not None else ""
         lines.append(f"{name:<4} {figure['title']} ({figure['unit']}){ratio}{judged}")
         lines += [
-            f"       {one['name']:<16} {_spread(one):<40} {_cost(one)}" for one in (figure["ours"], *figure["others"])
+            f"       {one['name']:<16} {_spread(one):<40} {_cost(one)}"
+            for one in (figure["ours"], *figure["others"])
         ]
         lines += [f"       missing: {reason}" for reason in figure["missing"]]
     lines += [f"       {note}" for note in record["notes"]]
-    lines.append(f"       load {record['load'][0]:.1f} before, {record['load'][1]:.1f} after; {record['took_s']:.0f} s")
+    lines.append(
+        f"       load {record['load'][0]:.1f} before, {record['load'][1]:.1f} after; {record['took_s']:.0f} s"
+    )
     return "\n".join(lines)
 
 
@@ -76,7 +79,11 @@ def write() -> None:
     """Raises FileNotFoundError when nothing was measured yet."""
     found: dict[str, Any] = json.loads(RESULTS.read_text())
     rows = sorted(found.items(), key=lambda item: int(item[0][1:]))
-    lines = [HEAD, "| row | figure | ours | peer | ratio | mark | reached | goal |", "|---|---|---|---|---|---|---|---|"]
+    lines = [
+        HEAD,
+        "| row | figure | ours | peer | ratio | mark | reached | goal |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     lines += [line for name, record in rows for line in _summary(name, record)]
     for name, record in rows:
         lines += ["", f"## {name}", "", *_details(record)]
@@ -92,13 +99,25 @@ def _summary(name: str, record: dict[str, Any]) -> list[str]:
         peer = f"{figure['peer']} {number(others[figure['peer']]['median'])}" if figure["peer"] else ""
         ratio = f"{figure['ratio']:.2f}" if figure["ratio"] is not None else ""
         ours = f"{number(figure['ours']['median'])} {figure['unit']}"
-        cells = (name, figure["title"], ours, peer, ratio, mark(figure), verdict(figure), mark(figure, "goal"))
+        cells = (
+            name,
+            figure["title"],
+            ours,
+            peer,
+            ratio,
+            mark(figure),
+            verdict(figure),
+            mark(figure, "goal"),
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
 def _details(record: dict[str, Any]) -> list[str]:
-    lines = ["| figure | program | median [min..max] | runs | processor, peak memory |", "|---|---|---|---|---|"]
+    lines = [
+        "| figure | program | median [min..max] | runs | processor, peak memory |",
+        "|---|---|---|---|---|",
+    ]
     for figure in record["figures"]:
         for one in (figure["ours"], *figure["others"]):
             title = f"{figure['title']}, {figure['unit']}"

@@ -7,8 +7,20 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.benchmarks import daemons, peers, trees
-from tests.benchmarks.harness import REPOSITORY, Contestant, Figure, Row, Sample, Scale, Unavailable, in_turn, run, workspace
-from tests.inn.configuration import NEWS, make_certificate
+from tests.benchmarks.discard import Sink
+from tests.benchmarks.harness import (
+    REPOSITORY,
+    Contestant,
+    Figure,
+    Row,
+    Sample,
+    Scale,
+    Unavailable,
+    in_turn,
+    run,
+    workspace,
+)
+from tests.inn.configuration import NEWS, VOID, make_certificate
 from tests.inn.instance import InnServer, Instance
 
 LAUNCH = (
@@ -35,8 +47,6 @@ def _loop(tree: Path, port: int, amount: float, ca_file: str = "-", user: str = 
 
 def p1(scale: Scale) -> dict[str, Row]:
     """Incompressible files into the discard sink over 8 plain connections."""
-    from tests.benchmarks.sink import Sink
-
     with workspace() as place, Sink() as sink:
         tree = place / "tree"
         amount = trees.tree_b(tree, scale.of(10, 20)) / 1e6
@@ -44,7 +54,7 @@ def p1(scale: Scale) -> dict[str, Row]:
             "UsenetSync": lambda: daemons.post(place / "one", daemons.server(sink.port), tree, amount)
         }
         found, missing = peers.available({"Nyuu": peers.Nyuu})
-        for nyuu in found.values():
+        if nyuu := found.get("Nyuu"):
             runs["Nyuu"] = lambda: nyuu.post(tree, sink.port).rate(amount)
         runs["bare loop"] = _loop(tree, sink.port, amount)
         done = in_turn(runs, scale.rounds)
@@ -129,20 +139,17 @@ def _into_inn(
     for title, (account, port, options) in ways.items():
 
         def our_run() -> Sample:
-            group = {"newsgroups": ["alt.binaries.void"], "environ": SECRET}
+            group = {"newsgroups": [VOID], "environ": SECRET}
             return daemons.post(place / "one", account, tree, amount, **group)  # noqa: B023 - runs inside the loop
 
         runs: dict[str, Callable[[], Sample]] = {"UsenetSync": our_run}
         if nyuu is not None:
-            void = ("-g", "alt.binaries.void", *options)
-            runs["Nyuu"] = lambda: nyuu.post(tree, port, *void).rate(amount)  # noqa: B023
+            runs["Nyuu"] = lambda: nyuu.post(tree, port, *options, group=VOID).rate(amount)  # noqa: B023
         yield Figure(title, "MB/s", *_split(in_turn(runs, scale.rounds)), 1.0)
 
 
 def p16(scale: Scale) -> dict[str, Row]:
     """Posting over a real distance."""
-    from tests.benchmarks.sink import Sink
-
     with workspace() as place, Sink(delay_ms=50) as sink:
         tree = place / "tree"
         amount = trees.tree_b(tree, scale.of(5, 20)) / 1e6
@@ -150,7 +157,9 @@ def p16(scale: Scale) -> dict[str, Row]:
             "UsenetSync": lambda: daemons.post(place / "one", daemons.server(sink.port), tree, amount)
         }
         found, missing = peers.available({"Nyuu": peers.Nyuu})
-        for nyuu in found.values():
+        if nyuu := found.get("Nyuu"):
             runs["Nyuu"] = lambda: nyuu.post(tree, sink.port).rate(amount)
-        figure = Figure("posting at 50 ms", "MB/s", *_split(in_turn(runs, scale.rounds)), 2, 6, missing=missing)
+        figure = Figure(
+            "posting at 50 ms", "MB/s", *_split(in_turn(runs, scale.rounds)), 2, 6, missing=missing
+        )
     return {"P16": Row([figure], [f"{amount / 1e3:g} GB, 8 connections, every reply 50 ms late.", LAUNCH])}

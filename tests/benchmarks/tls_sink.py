@@ -11,7 +11,12 @@ import threading
 from contextlib import suppress
 
 END = b"\r\n.\r\n"
-REPLIES = {b"AUTHINFO USER": b"381 go on", b"AUTHINFO PASS": b"281 welcome", b"MODE": b"200 ready", b"QUIT": b"205 bye"}
+REPLIES = {
+    b"AUTHINFO USER": b"381 go on",
+    b"AUTHINFO PASS": b"281 welcome",
+    b"MODE": b"200 ready",
+    b"QUIT": b"205 bye",
+}
 
 
 def serve(sock: socket.socket, context: ssl.SSLContext) -> None:

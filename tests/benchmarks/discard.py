@@ -1,4 +1,4 @@
-"""The discard sink: compiled from sink.c once per change, run as a process of its own."""
+"""The discard sink: compiled from nntp_sink.c once per change, run as a process of its own."""
 
 import hashlib
 import socket
@@ -11,7 +11,7 @@ from typing import Self
 
 from tests.benchmarks.harness import CACHE, Unavailable
 
-SOURCE = Path(__file__).with_name("sink.c")
+SOURCE = Path(__file__).with_name("nntp_sink.c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,9 @@ class SinkCounts:
 class Sink:
     """A running sink; a context manager. delay_ms: before each reply. keep: serve what was posted."""
 
-    def __init__(self, delay_ms: float = 0, *, keep: bool = False, has_all: bool = False, port: int = 0) -> None:
+    def __init__(
+        self, delay_ms: float = 0, *, keep: bool = False, has_all: bool = False, port: int = 0
+    ) -> None:
         command = [str(_binary()), "-d", str(delay_ms), "-p", str(port)]
         command += ["-k"] * keep + ["-a"] * has_all
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
