@@ -63,7 +63,7 @@ class FileAssembly:
         grown: dict[int, Item] = {}
         done: list[int] = []
         placed_bytes = 0
-        with SmallFiles(self._target, self._overwrite) as small:
+        with SmallFiles(self._target, self._overwrite, self._plan.token) as small:
             for need in self._plan.needs(segment):
                 try:
                     piece = _piece(need, content)
@@ -84,7 +84,7 @@ class FileAssembly:
     def place_empty(self, items: list[Item]) -> None:
         """Files without content."""
         done: list[int] = []
-        with SmallFiles(self._target, self._overwrite) as small:
+        with SmallFiles(self._target, self._overwrite, self._plan.token) as small:
             for item in items:
                 try:
                     small.place(item.entry, b"")

@@ -30,6 +30,7 @@ from usenetsyncd.flows.restore_index import PlanMaker, capacity_of
 from usenetsyncd.flows.restore_plan import DONE, FAILED, Item, RestorePlan
 from usenetsyncd.flows.retrieve import retrieve
 from usenetsyncd.folders.place import Sameness, Target
+from usenetsyncd.folders.small import sweep_small
 from usenetsyncd.model import (
     ArticleAddress,
     ArticleKind,
@@ -108,6 +109,7 @@ class Restore:
         self._index = IndexReader(news, located.rings)
         self._totals = self._done = (0, 0)
         self._planned = 0
+        self._resumed = False
         self._assembly: FileAssembly | None = None
         self._failure: UsenetSyncError | None = None
         self._failure_lock = Lock()
@@ -117,6 +119,7 @@ class Restore:
         finished = False
         try:
             fresh = not self._plan.complete
+            self._resumed = not fresh
             if fresh:
                 maker = PlanMaker(self._plan, self._index, capacity_of(self._request.target))
                 maker.read(self._located.head.root, self._request.paths, self._planning)
@@ -156,6 +159,8 @@ class Restore:
                 self._fetch_contents(assembly)
         finally:
             assembly.close()
+        if self._resumed:
+            sweep_small(target, self._plan.token)
         self._make_symlinks(target)
         self._finish_folders(target)
         target.sync()

@@ -4,6 +4,7 @@ One small SQLite file per job, made from the index once and deleted when the job
 flat whatever the size of the folder, and lets every segment be fetched once however many files share it.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ class RestorePlan:
         self._lock = Lock()
         self._path = path
         self._next_item = 1
+        self.token = b""  # eight hexadecimal digits, the same in the whole life of a plan
         try:
             # Lost with the power, never with the process: what is lost is fetched again, not missing.
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -94,7 +96,9 @@ class RestorePlan:
             self._db.execute("BEGIN")
             for statement in _SCHEMA.split(";"):
                 self._db.execute(statement)
+            self._db.execute("INSERT INTO meta VALUES ('token', ?)", (os.urandom(4).hex().encode(),))
             self._db.execute("COMMIT")
+        (self.token,) = self._db.execute("SELECT value FROM meta WHERE key = 'token'").fetchone()
 
     def close(self, delete: bool = False) -> None:
         """Close the file; ``delete`` when the job is over."""
@@ -122,7 +126,7 @@ class RestorePlan:
 
     def restart(self) -> None:
         """Forget a plan that was not finished."""
-        tables = ("meta", "item", "lost_page", "segment", "need")
+        tables = ("item", "lost_page", "segment", "need")
         self._together(*((f"DELETE FROM {table}", [()]) for table in tables))  # noqa: S608 - constant names
         self._next_item = 1
 

@@ -7,8 +7,10 @@ from typing import Self
 
 from usenetsyncd.folders.place import Target
 from usenetsyncd.folders.placing import KEPT_MODE_BITS
-from usenetsyncd.folders.rename import rename_over, rename_without_replacing
-from usenetsyncd.folders.safety import check_path, new_part, placing_problem, split
+from usenetsyncd.folders.rename import rename_over, rename_without_replacing, unlink_quietly
+from usenetsyncd.folders.root import ROOT_PATH
+from usenetsyncd.folders.safety import check_path, placing_problem, split
+from usenetsyncd.folders.scan import PART_PREFIX, PART_SUFFIX, walk
 from usenetsyncd.model import Entry, RelativePath
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -19,14 +21,15 @@ class SmallFiles:
     """Places files whose content is in memory; a context manager for one thread and a moment.
 
     The folder of the last file stays open, so that its neighbours need no walk of their own. A killed process leaves
-    at most one temporary file, which ``Target.sweep`` finds.
+    at most one temporary file, which ``sweep_small`` finds.
     """
 
-    def __init__(self, target: Target, overwrite: bool) -> None:
+    def __init__(self, target: Target, overwrite: bool, token: bytes) -> None:
+        """token: hexadecimal digits of the job, which begin the names of its temporary files."""
         self._target = target
         self._give_name = rename_over if overwrite else rename_without_replacing
         self._overwrite = overwrite
-        self._part = new_part()
+        self._part = b"%b%b%b%b" % (PART_PREFIX, token, os.urandom(4).hex().encode(), PART_SUFFIX)
         self._parent: RelativePath | None = None
         self._directory = -1
 
@@ -94,3 +97,14 @@ class SmallFiles:
         if self._directory >= 0:
             os.close(self._directory)
         self._parent, self._directory = None, -1
+
+
+def sweep_small(target: Target, token: bytes) -> int:
+    """Remove what a killed process left of the job with this token. Returns how many. Raises OSError."""
+    removed = 0
+    for listing in walk(target.root, None, ROOT_PATH):
+        for name in listing.own_parts:
+            if name.startswith(PART_PREFIX + token):
+                with target.root.parent_of(listing.path_of(name)) as (directory, _):
+                    removed += unlink_quietly(directory, name)
+    return removed
