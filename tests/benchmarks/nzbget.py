@@ -17,7 +17,7 @@ import sabctools
 
 from tests.benchmarks.harness import Meter, Ran, fresh
 from tests.benchmarks.loops import SEGMENT_BYTES, connect
-from tests.benchmarks.peers import need
+from tests.benchmarks.rivals import need
 
 IN_FLIGHT = 20
 

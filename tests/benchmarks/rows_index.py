@@ -1,117 +1,144 @@
-"""P3 to P6: indexing, in a process of its own, against programs that keep an index too."""
+"""Rows P3 to P6: what indexing costs, in time and in memory."""
 
-import json
-import sys
+import shutil
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import peers, trees
-from tests.benchmarks.harness import REPOSITORY, Contestant, Figure, Row, Sample, Scale, fresh, run, workspace
+from tests.benchmarks import ours
+from tests.benchmarks.ground import Ground, sink, size_of
+from tests.benchmarks.measuring import Row, Run, Sampler
 
-ALONE = (
-    "ours is the indexing flow in a process that is already running (as in the daemon), Syncthing likewise over its "
-    "REST interface; restic and Borg are whole commands, their start included"
-)
+MB = 1_000_000
 
 
-def ours(place: Path, tree: Path, amount: float) -> tuple[Sample, Sample]:
-    """Rates of the first index and of a rescan, in a fresh process with a fresh catalogue."""
-    command = [sys.executable, "-m", "tests.benchmarks.indexing", str(tree), str(fresh(place / "ours"))]
-    ran = run(command, cwd=REPOSITORY)
-    first, again = json.loads(ran.output.splitlines()[-1])
-    if again["files_hashed"]:
-        raise RuntimeError(f"a rescan hashed {again['files_hashed']} files")
-    return _sample(first, amount, ran.peak_bytes), _sample(again, amount, ran.peak_bytes)
+def p3_p4(ground: Ground) -> list[Row]:
+    """First index and rescan of tree A, against restic, Borg, Syncthing and find; ours of tree C as well."""
+    first = Row("P3", "first index of tree A: 100,000 files of 1 to 8 KB in 5,000 folders", "files/s")
+    again = Row("P4", "rescan of tree A with nothing changed", "files/s")
+    tree = ground.tree_a()
+    files, _ = size_of(tree)
+    for _ in range(ground.runs):
+        for run, row, name in _index_once(ground, tree, files):
+            (first if row == "first" else again).of(name).runs.append(run)
+        walked = rivals.find_walk(tree)
+        walked.figure = files / walked.seconds
+        again.of("find -printf").runs.append(walked)
+    _compare(first, again)
+    _tree_c(ground, first, again)
+    return [first, again]
 
 
-def _sample(scan: dict[str, Any], amount: float, family_peak_bytes: int) -> Sample:
-    return Sample(amount / scan["seconds"], scan["cpu_s"], max(scan["peak_bytes"], family_peak_bytes))
+def _index_once(ground: Ground, tree: Path, files: int) -> list[tuple[Run, str, str]]:
+    found = _ours(ground, tree, files)
+    others = {"restic": rivals.restic_index, "borg": rivals.borg_index, "syncthing": rivals.syncthing_index}
+    for name, measure in others.items():
+        if rivals.have(name):
+            for run, row in zip(measure(ground, tree), ("first", "again"), strict=True):
+                run.figure = files / run.seconds
+                found.append((run, row, name))
+    return found
 
 
-def _rounds(
-    place: Path, tree: Path, amount: float, scale: Scale
-) -> tuple[list[Contestant], list[Contestant], list[str]]:
-    found, missing = peers.available(peers.INDEXERS)
-    names = ["UsenetSync", *found]
-    first, again = [Contestant(name) for name in names], [Contestant(name) for name in names]
-    for _ in range(scale.rounds):
-        for number, peer in enumerate((None, *found.values())):
-            indexed, rescanned = (
-                peers.index_and_rescan(peer, place, tree, amount) if peer else ours(place, tree, amount)
-            )
-            first[number].samples.append(indexed)
-            again[number].samples.append(rescanned)
-    return first, again, missing
+def _ours(ground: Ground, tree: Path, files: int, name: str = "ours") -> list[tuple[Run, str, str]]:
+    place = ground.fresh("catalogue")
+    run, told = ours.drive("index", tree=str(tree), catalogue=str(place / "c.sqlite"), rescans=3)
+    assert told["files"] == files, told
+    assert not any(scan["hashed"] for scan in told["rescans"]), "a rescan read files"
+    first = _part(told["first"], files, run.peak_bytes)
+    first.more["catalogue_bytes_per_file"] = told["catalogue_bytes"] / files
+    best = sorted(told["rescans"], key=lambda scan: float(scan["seconds"]))[len(told["rescans"]) // 2]
+    shutil.rmtree(place)
+    return [(first, "first", name), (_part(best, files, run.peak_bytes), "again", name)]
 
 
-def p3_p4(scale: Scale) -> dict[str, Row]:
-    """First index and rescan of tree A: 100,000 files of 1 to 8 KB in memory, nothing posted."""
-    with workspace() as place:
-        tree, files = place / "tree", 100_000
-        trees.tree_a(tree, files)
-        first, again, missing = _rounds(place, tree, files, scale)
-        find = Contestant("find -printf")
-        for _ in range(scale.rounds):
-            command = ["find", str(tree), "-type", "f", "-printf", r"%i %s %T@ %C@ %m %p\n"]
-            find.samples.append(run(command).rate(files))
-    return {
-        "P3": Row(
-            [Figure("first index, tree A", "files/s", first[0], first[1:], 3, 6, missing=missing)],
-            ["Tree A: 100,000 files of 1 to 8 KB in memory, a hundred to a folder.", ALONE],
-        ),
-        "P4": Row(
-            [
-                Figure("rescan, nothing changed", "files/s", again[0], again[1:], 5, missing=missing),
-                Figure("rescan against find", "files/s", again[0], [find], 0.5, 1.2),
-            ],
-            ["Tree A as in P3; find prints inode, size, both times, mode and path of every file.", ALONE],
-        ),
-    }
+def _part(scan: dict[str, Any], files: int, peak_bytes: int) -> Run:
+    return Run(files / scan["seconds"], scan["seconds"], scan["cpu_s"], peak_bytes)
 
 
-def p5(scale: Scale) -> dict[str, Row]:
+def _compare(first: Row, again: Row) -> None:
+    best = first.best_peer()
+    if best is not None:
+        ratio = first.of("ours").median() / best.median()
+        first.at_least(f"times {best.name}, the best of the others", ratio, 3)
+    finding = again.of("find -printf").median()
+    again.at_least("of find's rate", again.of("ours").median() / finding, 0.5)
+    indexers = [series for series in again.series[1:] if series.name != "find -printf" and series.runs]
+    if indexers:
+        best = max(indexers, key=lambda series: series.median())
+        again.at_least(
+            f"times {best.name}, the best of the indexers", again.of("ours").median() / best.median(), 5
+        )
+
+
+def _tree_c(ground: Ground, first: Row, again: Row) -> None:
+    tree = ground.tree_c()
+    files, _ = size_of(tree)
+    for _ in range(max(1, ground.runs // 2)):
+        for run, row, _ in _ours(ground, tree, files):
+            (first if row == "first" else again).of(f"ours, tree C ({files:,} files)").runs.append(run)
+        walked = rivals.find_walk(tree)
+        walked.figure = files / walked.seconds
+        again.of(f"find, tree C ({files:,} files)").runs.append(walked)
+    ground.forget("c")
+    if ground.full:
+        _wide_tree(ground, again)
+
+
+def _wide_tree(ground: Ground, again: Row) -> None:
+    tree = ground.small_tree("wide", 3_000_000, 300_000, 0, 16)
+    for run, row, _ in _ours(ground, tree, 3_000_000):
+        if row == "again":
+            again.of("ours, 3,000,000 files in 300,000 folders").runs.append(run)
+    walked = rivals.find_walk(tree)
+    walked.figure = 3_000_000 / walked.seconds
+    again.of("find, 3,000,000 files in 300,000 folders").runs.append(walked)
+    ground.forget("wide")
+
+
+def p5(ground: Ground) -> list[Row]:
     """First index of large files."""
-    count = scale.of(5, 20)
-    with workspace() as place:
-        tree = place / "tree"
-        size = trees.tree_b(tree, count)
-        first, _, missing = _rounds(place, tree, size / 1e6, scale)
-    syncthing = [other for other in first[1:] if other.name == "Syncthing"]
-    figures = [Figure("first index, large files", "MB/s", first[0], first[1:], None, missing=missing)]
-    if syncthing:
-        figures.append(Figure("against Syncthing", "MB/s", first[0], syncthing, 1))
-    return {
-        "P5": Row(
-            figures,
-            [f"{count} files of 100 MB in memory{'' if scale.full else ' (20 in the full form)'}.", ALONE],
-        )
-    }
+    row = Row("P5", "first index of tree B: 20 files of 100 MB", "MB/s")
+    tree = ground.tree_b()
+    files, size = size_of(tree)
+    for _ in range(ground.runs):
+        for run, part, name in _index_once(ground, tree, files):
+            if part == "first":
+                run.figure = size / MB / run.seconds
+                row.of(name).runs.append(run)
+    if row.of("syncthing").runs:
+        row.at_least("times Syncthing", row.of("ours").median() / row.of("syncthing").median(), 1)
+    row.series = [series for series in row.series if series.runs]
+    ground.forget("b")
+    return [row]
 
 
-def p6(scale: Scale) -> dict[str, Row]:
-    """Peak memory of indexing many tiny files."""
-    files = scale.of(200_000, 1_000_000)
-    with workspace() as place:
-        tree = place / "tree"
-        trees.tree_c(tree, files)
-        first, again = ours(place, tree, files)
-    peak = Sample(max(first.peak_bytes, again.peak_bytes) / 1e6, first.cpu_s + again.cpu_s, again.peak_bytes)
-    short = "" if scale.full else "; the mark is for 1,000,000, the full form"
-    return {
-        "P6": Row(
-            [
-                Figure(
-                    f"peak memory, {files:,} files",
-                    "MB",
-                    Contestant("UsenetSync", [peak]),
-                    [],
-                    250,
-                    150,
-                    True,
-                ),
-                Figure("first index, tree C", "files/s", Contestant("UsenetSync", [first])),
-                Figure("rescan, tree C", "files/s", Contestant("UsenetSync", [again])),
-            ],
-            [f"{files:,} files of 0 to 64 bytes in memory{short}.", "One run: peak memory hardly varies."],
-        )
-    }
+def p6(ground: Ground) -> list[Row]:
+    """Peak memory of a real daemon that indexes, posts, publishes and rescans a large tree."""
+    tree = ground.tree_c()
+    files, _ = size_of(tree)
+    row = Row(
+        "P6", f"peak memory of the daemon and its children: {files:,} files", "MB", more_is_better=False
+    )
+    place = ground.fresh("p6")
+    with sink() as news:
+        daemon = ours.daemon(place, ours.server(news.port), tree)
+        try:
+            daemon.start()
+            assert daemon.process is not None
+            sampler = Sampler(daemon.process.pid)
+            daemon.wait_idle(1_800)
+            first = sampler.end()
+            row.of("ours: index, post and publish").runs.append(Run(first / MB, peak_bytes=first))
+            sampler = Sampler(daemon.process.pid)
+            daemon.post("/scan", {"folder": "src"})
+            daemon.wait_idle(1_800)
+            again = sampler.end()
+            row.of("ours: rescan").runs.append(Run(again / MB, peak_bytes=again))
+            daemon.stop()
+        finally:
+            daemon.end()
+    row.at_most(
+        "MB at 1,000,000 files" if ground.full else f"MB at {files:,} files", max(first, again) / MB, 250
+    )
+    ground.forget("c")
+    return [row]

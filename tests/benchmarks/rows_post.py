@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.benchmarks import daemons, peers, trees
+from tests.benchmarks import daemons, rivals, trees
 from tests.benchmarks.discard import Sink
 from tests.benchmarks.harness import (
     REPOSITORY,
@@ -53,7 +53,7 @@ def p1(scale: Scale) -> dict[str, Row]:
         runs: dict[str, Callable[[], Sample]] = {
             "UsenetSync": lambda: daemons.post(place / "one", daemons.server(sink.port), tree, amount)
         }
-        found, missing = peers.available({"Nyuu": peers.Nyuu})
+        found, missing = rivals.available({"Nyuu": rivals.Nyuu})
         if nyuu := found.get("Nyuu"):
             runs["Nyuu"] = lambda: nyuu.post(tree, sink.port).rate(amount)
         runs["bare loop"] = _loop(tree, sink.port, amount)
@@ -110,7 +110,7 @@ def p2(scale: Scale) -> dict[str, Row]:
             scale.rounds,
         )
         figures.append(Figure("posting over TLS", "MB/s", *_split(done), 0.6, 0.8))
-        found, missing = peers.available({"Nyuu": peers.Nyuu, "INN": lambda: stack.enter_context(inn())})
+        found, missing = rivals.available({"Nyuu": rivals.Nyuu, "INN": lambda: stack.enter_context(inn())})
         if "INN" in found:
             figures += _into_inn(place, tree, amount, found["INN"], found.get("Nyuu"), scale)
     for figure in figures:
@@ -124,7 +124,7 @@ def _split(done: dict[str, Contestant]) -> tuple[Contestant, list[Contestant]]:
 
 
 def _into_inn(
-    place: Path, tree: Path, amount: float, server: InnServer, nyuu: peers.Nyuu | None, scale: Scale
+    place: Path, tree: Path, amount: float, server: InnServer, nyuu: rivals.Nyuu | None, scale: Scale
 ) -> Iterator[Figure]:
     secret = {"username": "test", "password": "${env:BENCH_PASSWORD}"}
     login = ("-u", "test", "-p", "secret")
@@ -156,7 +156,7 @@ def p16(scale: Scale) -> dict[str, Row]:
         runs: dict[str, Callable[[], Sample]] = {
             "UsenetSync": lambda: daemons.post(place / "one", daemons.server(sink.port), tree, amount)
         }
-        found, missing = peers.available({"Nyuu": peers.Nyuu})
+        found, missing = rivals.available({"Nyuu": rivals.Nyuu})
         if nyuu := found.get("Nyuu"):
             runs["Nyuu"] = lambda: nyuu.post(tree, sink.port).rate(amount)
         figure = Figure(

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks import daemons, peers, trees
+from tests.benchmarks import daemons, rivals, trees
 from tests.benchmarks.discard import Sink
 from tests.benchmarks.harness import (
     REPOSITORY,
@@ -52,7 +52,7 @@ def p9(scale: Scale) -> dict[str, Row]:
         ids = [f"<{number:032x}@bench.invalid>" for number in range(scale.of(8_000, 30_000))]
         done = in_turn({"UsenetSync": _stat(place, far.port, ids, "-")["UsenetSync"]}, scale.rounds)
         figures.append(Figure("STAT at 50 ms, 2 connections", "1/s", done["UsenetSync"], [], 1_000, 1_900))
-        found, missing = peers.available({"INN": lambda: stack.enter_context(inn())})
+        found, missing = rivals.available({"INN": lambda: stack.enter_context(inn())})
         figures[0].missing += missing
         if "INN" in found:
             server = found["INN"]
@@ -128,7 +128,7 @@ def p10(scale: Scale) -> dict[str, Row]:
             "restore from the sink": (stack.enter_context(Sink(keep=True)).port, False, 1.0),
             "restore at 50 ms": (stack.enter_context(Sink(delay_ms=50, keep=True)).port, False, 3.0),
         }
-        found, missing = peers.available({"INN": lambda: stack.enter_context(inn()), "NZBGet": NzbGet})
+        found, missing = rivals.available({"INN": lambda: stack.enter_context(inn()), "NZBGet": NzbGet})
         shops = {**sinks, **({"restore from INN": (found["INN"].port, True, 1.0)} if "INN" in found else {})}
         for title, (port, login, mark) in shops.items():
             with _shop(place, tree, port, login) as shop:
