@@ -12,8 +12,8 @@ import time
 import traceback
 from collections.abc import Callable
 
-from tests.benchmarks import report, rows_client, rows_index, rows_post, rows_restore
-from tests.benchmarks.harness import Row, Scale, Unavailable, keep_result, machine
+from tests.benchmarks.table import report, rows_client, rows_index, rows_post, rows_restore
+from tests.benchmarks.table.harness import Row, Scale, Unavailable, keep_result, machine
 
 WORK: dict[tuple[str, ...], Callable[[Scale], dict[str, Row]]] = {
     ("P1",): rows_post.p1,

@@ -1,8 +1,8 @@
 """Bare loops: what the machine and the libraries could do without any of our work around it. Limits, not peers.
 
-python -m tests.benchmarks.loops post TREE PORT CA|-     read, AES-GCM, yEnc, send over 8 connections
-python -m tests.benchmarks.loops stat PORT IDS USER|-    STAT, all in flight, over 2 connections; prints the rate
-python -m tests.benchmarks.loops fetch PORT IDS USER|-   BODY, four in flight, yEnc decoded, over 8 connections
+python -m tests.benchmarks.table.loops post TREE PORT CA|-     read, AES-GCM, yEnc, send over 8 connections
+python -m tests.benchmarks.table.loops stat PORT IDS USER|-    STAT, all in flight, over 2 connections; prints the rate
+python -m tests.benchmarks.table.loops fetch PORT IDS USER|-   BODY, four in flight, yEnc decoded, over 8 connections
 """
 
 import json

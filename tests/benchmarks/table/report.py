@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-from tests.benchmarks.harness import REPOSITORY, RESULTS
+from tests.benchmarks.table.harness import REPOSITORY, RESULTS
 
 TARGET = REPOSITORY / "docs" / "benchmarks.md"
 HEAD = """\

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import daemons, trees
-from tests.benchmarks.discard import Sink
-from tests.benchmarks.harness import REPOSITORY, Contestant, Figure, Row, Sample, Scale, run, workspace
+from tests.benchmarks.table import daemons, trees
+from tests.benchmarks.table.harness import REPOSITORY, Contestant, Figure, Row, Sample, Scale, run, workspace
+from tests.benchmarks.table.sink import Sink
 
 FILE_TABLES = ("entry", "directory", "extent")
 SEGMENT_TABLES = ("segment", "article", "failure")

@@ -1,4 +1,4 @@
-"""A process of its own that indexes a tree and scans it again: ``python -m tests.benchmarks.indexing TREE PLACE``.
+"""A process of its own that indexes a tree and scans it again: ``python -m tests.benchmarks.table.indexing TREE PLACE``.
 
 Prints one line of JSON: seconds, processor seconds and files of both, and the peak memory after each.
 """

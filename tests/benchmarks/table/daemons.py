@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.harness import Meter, Sample, fresh
+from tests.benchmarks.table.harness import Meter, Sample, fresh
 from tests.daemon.harness import DaemonProcess
 
 LONGEST_S = 1_800.0

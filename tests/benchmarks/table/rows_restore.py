@@ -8,9 +8,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks import daemons, rivals, trees
-from tests.benchmarks.discard import Sink
-from tests.benchmarks.harness import (
+from tests.benchmarks.table import daemons, peers, trees
+from tests.benchmarks.table.harness import (
     REPOSITORY,
     Contestant,
     Figure,
@@ -21,9 +20,10 @@ from tests.benchmarks.harness import (
     run,
     workspace,
 )
-from tests.benchmarks.loops import connect
-from tests.benchmarks.nzbget import NzbGet, Posted
-from tests.benchmarks.rows_post import SECRET, inn
+from tests.benchmarks.table.loops import connect
+from tests.benchmarks.table.nzbget import NzbGet, Posted
+from tests.benchmarks.table.rows_post import SECRET, inn
+from tests.benchmarks.table.sink import Sink
 
 LOGIN = {"username": "test", "password": "${env:BENCH_PASSWORD}"}
 
@@ -33,7 +33,15 @@ def _stat(place: Path, port: int, ids: list[str], user: str) -> dict[str, Callab
     listed.write_text("\n".join(ids))
 
     def measured(module: str) -> Callable[[], Sample]:
-        command = [sys.executable, "-m", f"tests.benchmarks.{module}", "stat", str(port), str(listed), user]
+        command = [
+            sys.executable,
+            "-m",
+            f"tests.benchmarks.table.{module}",
+            "stat",
+            str(port),
+            str(listed),
+            user,
+        ]
 
         def one() -> Sample:
             ran = run(command, cwd=REPOSITORY)
@@ -52,7 +60,7 @@ def p9(scale: Scale) -> dict[str, Row]:
         ids = [f"<{number:032x}@bench.invalid>" for number in range(scale.of(8_000, 30_000))]
         done = in_turn({"UsenetSync": _stat(place, far.port, ids, "-")["UsenetSync"]}, scale.rounds)
         figures.append(Figure("STAT at 50 ms, 2 connections", "1/s", done["UsenetSync"], [], 1_000, 1_900))
-        found, missing = rivals.available({"INN": lambda: stack.enter_context(inn())})
+        found, missing = peers.available({"INN": lambda: stack.enter_context(inn())})
         figures[0].missing += missing
         if "INN" in found:
             server = found["INN"]
@@ -128,7 +136,7 @@ def p10(scale: Scale) -> dict[str, Row]:
             "restore from the sink": (stack.enter_context(Sink(keep=True)).port, False, 1.0),
             "restore at 50 ms": (stack.enter_context(Sink(delay_ms=50, keep=True)).port, False, 3.0),
         }
-        found, missing = rivals.available({"INN": lambda: stack.enter_context(inn()), "NZBGet": NzbGet})
+        found, missing = peers.available({"INN": lambda: stack.enter_context(inn()), "NZBGet": NzbGet})
         shops = {**sinks, **({"restore from INN": (found["INN"].port, True, 1.0)} if "INN" in found else {})}
         for title, (port, login, mark) in shops.items():
             with _shop(place, tree, port, login) as shop:
@@ -152,7 +160,7 @@ def _restores(
     user = "test:secret" if shop.login else "-"
     listed = place / f"plain-{shop.port}"
     listed.write_text("\n".join(shop.posted.ids))
-    loop = [sys.executable, "-m", "tests.benchmarks.loops", "fetch", str(shop.port), str(listed), user]
+    loop = [sys.executable, "-m", "tests.benchmarks.table.loops", "fetch", str(shop.port), str(listed), user]
     runs: dict[str, Callable[[], Sample]] = {"UsenetSync": lambda: _restored(place, shop, amount)}
     if nzbget is not None:
         runs["NZBGet"] = lambda: nzbget.fetch(place, shop.port, shop.login, shop.posted).rate(amount)

@@ -1,4 +1,4 @@
-"""A discard sink behind TLS, a thread per connection: ``python -m tests.benchmarks.tls_sink CERTIFICATE KEY``.
+"""A discard sink behind TLS, a thread per connection: ``python -m tests.benchmarks.table.tls_sink CERTIFICATE KEY``.
 
 Looks for the end of an article in the last bytes received, so clients must not send a command behind an article
 before its reply.

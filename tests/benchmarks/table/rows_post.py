@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.benchmarks import daemons, rivals, trees
-from tests.benchmarks.discard import Sink
-from tests.benchmarks.harness import (
+from tests.benchmarks.table import daemons, peers, trees
+from tests.benchmarks.table.harness import (
     REPOSITORY,
     Contestant,
     Figure,
@@ -20,6 +19,7 @@ from tests.benchmarks.harness import (
     run,
     workspace,
 )
+from tests.benchmarks.table.sink import Sink
 from tests.inn.configuration import NEWS, VOID, make_certificate
 from tests.inn.instance import InnServer, Instance
 
@@ -41,7 +41,16 @@ def _cost(figure: Figure, amount_gb: float, mark: float | None, goal: float | No
 
 
 def _loop(tree: Path, port: int, amount: float, ca_file: str = "-", user: str = "-") -> Callable[[], Sample]:
-    command = [sys.executable, "-m", "tests.benchmarks.loops", "post", str(tree), str(port), ca_file, user]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.table.loops",
+        "post",
+        str(tree),
+        str(port),
+        ca_file,
+        user,
+    ]
     return lambda: run(command, cwd=REPOSITORY).rate(amount)
 
 
@@ -53,7 +62,7 @@ def p1(scale: Scale) -> dict[str, Row]:
         runs: dict[str, Callable[[], Sample]] = {
             "UsenetSync": lambda: daemons.post(place / "one", daemons.server(sink.port), tree, amount)
         }
-        found, missing = rivals.available({"Nyuu": rivals.Nyuu})
+        found, missing = peers.available({"Nyuu": peers.Nyuu})
         if nyuu := found.get("Nyuu"):
             runs["Nyuu"] = lambda: nyuu.post(tree, sink.port).rate(amount)
         runs["bare loop"] = _loop(tree, sink.port, amount)
@@ -71,7 +80,7 @@ def _tls_sink(place: Path) -> Iterator[tuple[int, str]]:
     """A sink behind TLS: its port and the certificate to trust."""
     certificate, key = place / "cert.pem", place / "key.pem"
     make_certificate(certificate, key)
-    command = [sys.executable, "-m", "tests.benchmarks.tls_sink", str(certificate), str(key)]
+    command = [sys.executable, "-m", "tests.benchmarks.table.tls_sink", str(certificate), str(key)]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -110,7 +119,7 @@ def p2(scale: Scale) -> dict[str, Row]:
             scale.rounds,
         )
         figures.append(Figure("posting over TLS", "MB/s", *_split(done), 0.6, 0.8))
-        found, missing = rivals.available({"Nyuu": rivals.Nyuu, "INN": lambda: stack.enter_context(inn())})
+        found, missing = peers.available({"Nyuu": peers.Nyuu, "INN": lambda: stack.enter_context(inn())})
         if "INN" in found:
             figures += _into_inn(place, tree, amount, found["INN"], found.get("Nyuu"), scale)
     for figure in figures:
@@ -124,7 +133,7 @@ def _split(done: dict[str, Contestant]) -> tuple[Contestant, list[Contestant]]:
 
 
 def _into_inn(
-    place: Path, tree: Path, amount: float, server: InnServer, nyuu: rivals.Nyuu | None, scale: Scale
+    place: Path, tree: Path, amount: float, server: InnServer, nyuu: peers.Nyuu | None, scale: Scale
 ) -> Iterator[Figure]:
     secret = {"username": "test", "password": "${env:BENCH_PASSWORD}"}
     login = ("-u", "test", "-p", "secret")
@@ -156,7 +165,7 @@ def p16(scale: Scale) -> dict[str, Row]:
         runs: dict[str, Callable[[], Sample]] = {
             "UsenetSync": lambda: daemons.post(place / "one", daemons.server(sink.port), tree, amount)
         }
-        found, missing = rivals.available({"Nyuu": rivals.Nyuu})
+        found, missing = peers.available({"Nyuu": peers.Nyuu})
         if nyuu := found.get("Nyuu"):
             runs["Nyuu"] = lambda: nyuu.post(tree, sink.port).rate(amount)
         figure = Figure(

@@ -1,4 +1,4 @@
-"""A process of its own that asks for articles as the verifier does: ``python -m tests.benchmarks.asking stat PORT IDS
+"""A process of its own that asks for articles as the verifier does: ``python -m tests.benchmarks.table.asking stat PORT IDS
 USER|-``. Prints the rate as JSON."""
 
 import json

@@ -15,9 +15,9 @@ from xml.sax.saxutils import quoteattr
 
 import sabctools
 
-from tests.benchmarks.harness import Meter, Ran, fresh
-from tests.benchmarks.loops import SEGMENT_BYTES, connect
-from tests.benchmarks.rivals import need
+from tests.benchmarks.table.harness import Meter, Ran, fresh
+from tests.benchmarks.table.loops import SEGMENT_BYTES, connect
+from tests.benchmarks.table.peers import need
 
 IN_FLIGHT = 20
 

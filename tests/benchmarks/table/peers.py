@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.harness import CACHE, Meter, Ran, Sample, Unavailable, fresh, run
+from tests.benchmarks.table.harness import CACHE, Meter, Ran, Sample, Unavailable, fresh, run
 
 SECRETS = {
     "RESTIC_PASSWORD": "benchmark",
@@ -66,7 +66,7 @@ class Nyuu:
         """All files of a flat directory over 8 connections."""
         files = sorted(str(path) for path in tree.iterdir())
         command = [self._node, str(self._script), "-h", "127.0.0.1", "-P", str(port), "-n", "8", "-a", "750K"]
-        command += ["-f", "bench <bench@bench.invalid>", "-g", group, "-q", *more]
+        command += ["--post-chunk-size", "0", "-f", "bench <bench@bench.invalid>", "-g", group, "-q", *more]
         for left in reversed(range(NYUU_TRIES)):
             try:
                 return run([*command, *files])

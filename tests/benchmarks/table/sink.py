@@ -1,4 +1,4 @@
-"""The discard sink: compiled from nntp_sink.c once per change, run as a process of its own."""
+"""The discard sink: compiled from sink.c once per change, run as a process of its own."""
 
 import hashlib
 import socket
@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.benchmarks.harness import CACHE, Unavailable
+from tests.benchmarks.table.harness import CACHE, Unavailable
 
-SOURCE = Path(__file__).with_name("nntp_sink.c")
+SOURCE = Path(__file__).with_name("sink.c")
 
 
 @dataclass(frozen=True, slots=True)
