@@ -110,6 +110,13 @@ class PlanMaker:
 
     def _parts(self, entry: Entry, check_stop: Callable[[], None]) -> Iterator[Part]:
         """The extents of a file, equal neighbours as one. Raises FormatError, LimitExceeded, also after some."""
+        if isinstance(entry.extents, tuple) and len(entry.extents) == 1:
+            self._parts_left -= 1
+            (only,) = entry.extents
+            if only.length != entry.size:
+                raise FormatError(f"its part has {only.length:,} bytes, not {entry.size:,}")
+            yield Part(only.segment, 0, only.offset, only.length, 1)
+            return
         position = 0
         for extent, times in in_runs(iter_extents(entry, self._index.load), check_stop):
             self._parts_left -= 1
