@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.hostile import Publisher, Reader
+from tests.flows.neighbourhood import Neighbourhood
 from tests.flows.workshop import Workshop, workshop
 from tests.plugins.clock import FakeClock
 from usenetsyncd.loopback.server import LoopbackServer
@@ -34,3 +35,8 @@ def reader(server: LoopbackServer, tmp_path: Path) -> Reader:
 def shop(tmp_path: Path, clock: FakeClock) -> Iterator[Workshop]:
     with workshop(tmp_path, clock) as made:
         yield made
+
+
+@pytest.fixture
+def around(tmp_path: Path) -> Neighbourhood:
+    return Neighbourhood(tmp_path)

@@ -1,32 +1,33 @@
-"""Whatever a publisher puts into a properly signed index: nothing outside the target, the clean rest restored."""
+"""Whatever entries a publisher signs: nothing outside the target, the clean rest restored, the loss told."""
 
 import os
 import stat
-import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.flows.hostile import Leaf, Publisher, Reader, leaf_of, raw_leaf
+from tests.flows.hostile import Publisher, Reader, leaf_of
+from tests.flows.neighbourhood import (
+    CLEAN,
+    EVIL,
+    Neighbourhood,
+    clean,
+    folder,
+    link,
+    names_below,
+    ref_to,
+    restore_within_bounds,
+)
 from tests.vectors.page_bytes import (
-    HASH,
     column,
     digest,
     extent_leaf,
     header,
-    inner,
-    leaf,
     page,
-    paths,
     places,
     record,
-    refs,
-    signed,
 )
-from usenetsyncd.errors import UsenetSyncError
-from usenetsyncd.flows.restore import RestoreSummary
-from usenetsyncd.loopback.server import LoopbackServer
 from usenetsyncd.model import (
     ArticleAddress,
     ArticleKind,
@@ -34,99 +35,16 @@ from usenetsyncd.model import (
     Entry,
     EntryKind,
     Extent,
-    PageRef,
     RelativePath,
     SegmentId,
     SpilledExtents,
 )
-from usenetsyncd.wire.keys import name_article
 from usenetsyncd.wire.seal import seal
 from usenetsyncd.wire.segment import content_hash
-
-PEAK_BYTES = 200_000_000
-CLEAN = {b"a clean/file": b"clean content", b"zz clean": b"also clean"}
-
-
-class Neighbourhood:
-    """A target, and everything around it that must stay as it is."""
-
-    def __init__(self, base: Path) -> None:
-        self.base = base / "around"
-        self.target = self.base / "target"
-        self.outside = self.base / "outside"
-        self.outside.mkdir(parents=True)
-        (self.base / "canary").write_text("alive")
-        (self.outside / "canary").write_text("alive")
-        self.before = self.seen()
-
-    def seen(self) -> dict[str, tuple[int, int, bytes]]:
-        found = {}
-        for here, folders, files in os.walk(self.base):
-            if Path(here) == self.base and "target" in folders:
-                folders.remove("target")
-            for name in [*folders, *files]:
-                full = Path(here, name)
-                status = full.lstat()
-                found[str(full)] = (
-                    status.st_mode,
-                    status.st_ino,
-                    full.read_bytes() if full.is_file() else b"",
-                )
-        return found
-
-
-@pytest.fixture
-def around(tmp_path: Path) -> Neighbourhood:
-    return Neighbourhood(tmp_path)
-
-
-def clean(publisher: Publisher) -> list[Entry]:
-    folder = Entry(RelativePath(b"a clean"), EntryKind.FOLDER, mode=0o755)
-    return [folder, *(publisher.file(path, content) for path, content in CLEAN.items())]
-
-
-def link(path: bytes, target: bytes) -> Entry:
-    return Entry(RelativePath(path), EntryKind.SYMLINK, target=target, mode=0o777)
-
-
-def folder(path: bytes, mode: int = 0o755) -> Entry:
-    return Entry(RelativePath(path), EntryKind.FOLDER, mode=mode)
-
-
-def peak_bytes() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1_024 for line in lines if line.startswith("VmHWM"))
-
-
-def restore_within_bounds(reader: Reader, access: str, around: Neighbourhood) -> RestoreSummary:
-    """Restore; what is promised whatever the index says is checked here."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
-    before = peak_bytes()
-    summary = reader.restore(access, around.target)
-    assert peak_bytes() - before < PEAK_BYTES
-    assert around.seen() == around.before
-    assert len(summary.failures) <= summary.failed
-    for _, reason in summary.failures:
-        assert reason
-        assert not any(unicodedata.category(letter) == "Cc" for letter in reason), reason
-    for path, content in CLEAN.items():
-        assert Path(os.fsdecode(os.path.join(os.fsencode(around.target), path))).read_bytes() == content
-    return summary
-
-
-def names_below(target: Path) -> set[bytes]:
-    base = os.fsencode(target)
-    return {
-        os.path.relpath(os.path.join(here, name), base)
-        for here, folders, files in os.walk(base)
-        for name in [*folders, *files]
-    }
-
 
 # -- one entry is bad ---------------------------------------------------------------------------
 
 Make = Callable[[Publisher, Neighbourhood], list[Entry]]
-EVIL = b"evil content"
 
 
 def at(path: bytes) -> Make:
@@ -236,14 +154,10 @@ def spilled(**lie: object) -> Make:
         where = publisher.page(raw)
         fields = {"count": 300, "digest": digest(0, raw), "size": 30_000} | lie
         root = fields.get("root") or where
-        extents = SpilledExtents(_ref(root), fields["count"], fields["digest"])  # type: ignore[arg-type]
+        extents = SpilledExtents(ref_to(root), fields["count"], fields["digest"])  # type: ignore[arg-type]
         return [publisher.file(b"b", EVIL, size=fields["size"], extents=extents)]
 
     return make
-
-
-def _ref(place: tuple[bytes, int, int]) -> PageRef:
-    return PageRef(SegmentId(place[0]), *place[1:])
 
 
 def part_bomb(publisher: Publisher, _: Neighbourhood) -> list[Entry]:
@@ -258,7 +172,7 @@ def part_bomb(publisher: Publisher, _: Neighbourhood) -> list[Entry]:
         raw = _wide(level, records, place)
         made = digest(level, b"".join(record(*one) for one in records))
         place, count = publisher.page(raw), count * 256
-    return [publisher.file(b"b", EVIL, size=count, extents=SpilledExtents(_ref(place), count, made))]
+    return [publisher.file(b"b", EVIL, size=count, extents=SpilledExtents(ref_to(place), count, made))]
 
 
 def _wide(level: int, records: list[tuple[int, int, bytes]], place: tuple[bytes, int, int]) -> bytes:
@@ -283,7 +197,7 @@ def disk_filler(publisher: Publisher, _: Neighbourhood) -> list[Entry]:
         made = digest(level, b"".join(record(*one) for one in records))
         place, count = publisher.page(raw), count * 256
     return [
-        publisher.file(b"b", EVIL, size=count * 768_000, extents=SpilledExtents(_ref(place), count, made))
+        publisher.file(b"b", EVIL, size=count * 768_000, extents=SpilledExtents(ref_to(place), count, made))
     ]
 
 
@@ -417,197 +331,3 @@ def test_links_to_anywhere_are_made_as_they_are(
     publisher.publish(publisher.index([leaf_of(sorted([*clean(publisher), *links], key=lambda e: e.path))]))
     assert restore_within_bounds(reader, publisher.access, around).failed == 0
     assert [os.readlink(os.fsencode(around.target) + b"/b%d" % n) for n in range(5)] == targets
-
-
-# -- a whole page is bad ------------------------------------------------------------------------------
-
-MakeLeaf = Callable[[Publisher], Leaf]
-
-
-def raw(sections: dict[str, bytes], lasts: tuple[bytes, ...] = (b"m",), /, **changed: bytes) -> MakeLeaf:
-    return lambda _: raw_leaf(page(sections, **changed), lasts)
-
-
-def stored(bytes_: bytes) -> MakeLeaf:
-    return lambda _: Leaf(bytes_, b"m", (0, 1, 0, 0))
-
-
-def file_leaf(**sections: bytes) -> MakeLeaf:
-    one = {"flags": column([1]), "sizes": column([10]), "hashes": HASH, "extent_counts": column([0])}
-    return lambda _: raw_leaf(
-        page(leaf([b"m"], **(one | places([HASH], [0], [0]) | sections))), [b"m"], (1, 0, 0, 10)
-    )
-
-
-def cyclic(publisher: Publisher) -> Leaf:
-    """A page of level 0 is promised; a page that names itself is given."""
-    made = page(inner(1, [b"m"], [(0, 1, 0, 0)], [(bytes(16), 0, 40)]))
-    return raw_leaf(made, [b"m"])
-
-
-def lying(**changed: object) -> MakeLeaf:
-    def make(_: Publisher) -> Leaf:
-        honest = raw_leaf(page(leaf([b"m"])), [b"m"])
-        fields = {
-            "stored": honest.stored,
-            "last": honest.last,
-            "totals": honest.totals,
-            "place": None,
-        } | changed
-        return Leaf(**fields)  # type: ignore[arg-type]
-
-    return make
-
-
-def in_broken_article(publisher: Publisher) -> Leaf:
-    content = raw_leaf(page(leaf([b"m"])), [b"m"]).stored
-    seg_id = SegmentId(publisher.hash_of(content))
-    here = ArticleAddress(ArticleKind.INDEX, seg_id)
-    body = bytearray(seal(publisher.keys, here, content, Compression.NONE))
-    body[100] ^= 1
-    publisher.post_body(here, bytes(body))
-    return Leaf(content, b"m", (0, 1, 0, 0), (seg_id, 0, len(content)))
-
-
-MIB_AND_MORE = b"\x28\xb5\x2f\xfd\xa0" + (1 << 31).to_bytes(4, "little") + b"\x03\0\0" + b"\0"
-
-BAD_PAGES: dict[str, MakeLeaf] = {
-    "no page at all": stored(b"this is no page"),
-    "says that it has 2 GiB": stored(MIB_AND_MORE),
-    "cut in the middle": lambda p: Leaf(raw_leaf(page(leaf([b"m"])), [b"m"]).stored[:-5], b"m", (0, 1, 0, 0)),
-    "paths out of order": raw(leaf([b"m1", b"m"]) | paths([b"m1"]) | {"header": header(1, 0, 1)}, (b"m",)),
-    "one path twice": raw(
-        leaf([b"m", b"n"]), (b"m",), shared=column([0, 1]), rest_sizes=column([1, 0]), rests=b"m"
-    ),
-    "version 0": raw(leaf([b"m"]), header=header(1, 0, 1, version=0)),
-    "a newer version": raw(leaf([b"m"]), header=header(1, 0, 1, version=2)),
-    "2^32 - 1 entries": raw(leaf([b"m"]), header=header(1, 0, 2**32 - 1)),
-    "no entries": raw(leaf([b"m"]), header=header(1, 0, 0)),
-    "a page of extents": raw(leaf([b"m"]), header=header(2, 0, 1)),
-    "level 15": raw(leaf([b"m"]), header=header(1, 15, 1)),
-    "a byte too many": lambda _: raw_leaf(page(leaf([b"m"])) + b"\0", [b"m"]),
-    "a path of 5,000 bytes": raw(leaf([b"m" * 5_000]), (b"m" * 4_000,)),
-    "kind 0": raw(leaf([b"m"]), flags=column([0])),
-    "a flag of the future": raw(leaf([b"m"]), flags=column([0x82])),
-    "mode 0177777": raw(leaf([b"m"]), modes=column([0o177777])),
-    "a time beyond 64 bits": raw(leaf([b"m"]), seconds=signed([2**62])),
-    "a link target of 5,000 bytes": raw(
-        leaf([b"m"]), flags=column([3]), target_sizes=column([5_000]), targets=b"t" * 5_000
-    ),
-    "a link to nothing": raw(leaf([b"m"]), flags=column([3]), target_sizes=column([0])),
-    "a size of 2^63": file_leaf(sizes=column([2**63])),
-    "a size beyond its one part": file_leaf(sizes=column([2**62])),
-    "a part beyond its segment": file_leaf(**places([HASH], [0], [768_000])),
-    "a part before its segment": file_leaf(**places([HASH], [0], [-1])),
-    "300 parts in an entry": file_leaf(extent_counts=column([299]), extent_lengths=column([1] * 299)),
-    "2^60 parts in an entry": file_leaf(extent_counts=column([2**60])),
-    "a missing segment of the table": file_leaf(steps=signed([1])),
-    "200,000 bytes of attributes": raw(
-        leaf([b"m"]),
-        flags=column([0x22]),
-        xattr_counts=column([0]),
-        name_sizes=column([6]),
-        value_sizes=column([200_000]),
-        names=b"user.a",
-        values=bytes(200_000),
-    ),
-    "itself below itself": cyclic,
-    "more entries promised": lying(totals=(0, 2, 0, 0)),
-    "2^63 bytes promised": lying(totals=(0, 1, 0, 2**63)),
-    "2^64 - 1 files promised": lying(totals=(2**64 - 1, 1, 0, 0)),
-    "another last path promised": lying(last=b"n"),
-    "an article that is nowhere": lying(place=(b"\x0a" * 16, 0, 100)),
-    "beyond the end of its article": lying(place=(bytes(16), 700_000, 100)),
-    "an article that does not open": in_broken_article,
-    "refs of nothing": raw(leaf([b"m"]), **refs([(HASH, 0, 5)])),
-}
-
-
-@pytest.mark.parametrize("case", BAD_PAGES)
-def test_a_bad_page_loses_its_entries_and_no_others(
-    case: str, publisher: Publisher, reader: Reader, around: Neighbourhood
-) -> None:
-    before, inside, after = clean(publisher)
-    bad = BAD_PAGES[case](publisher)
-    publisher.publish(publisher.index([leaf_of([before, inside]), bad, leaf_of([after])]))
-    summary = restore_within_bounds(reader, publisher.access, around)
-    assert summary.failed >= 1
-    ((path, reason),) = summary.failures
-    assert path == bad.last
-    assert "lost with a page of the index" in reason
-    assert names_below(around.target) == {b"a clean", *CLEAN}
-
-
-def test_hundreds_of_branches_of_one_lost_article_ask_for_it_once(
-    server: LoopbackServer, publisher: Publisher, reader: Reader, around: Neighbourhood
-) -> None:
-    before, inside, after = clean(publisher)
-    lost = [Leaf(b"", b"m%04d" % n, (1, 1, 1, 1), (b"\x0a" * 16, 100 * n, 100)) for n in range(900)]
-    publisher.publish(publisher.index([leaf_of([before, inside]), *lost, leaf_of([after])]))
-    asked = server.counters.commands["BODY"]
-    summary = restore_within_bounds(reader, publisher.access, around)
-    assert summary.failed == 2_700
-    assert len(summary.failures) == 900
-    assert server.counters.commands["BODY"] - asked < 20
-
-
-def test_one_page_in_hundreds_of_branches_is_read_where_it_belongs_only(
-    publisher: Publisher, reader: Reader, around: Neighbourhood
-) -> None:
-    before, inside, after = clean(publisher)
-    segment, offset, length = publisher.page(page(leaf([b"m0000"])))
-    again = [Leaf(b"", b"m%04d" % n, (0, 1, 0, 0), (segment, offset, length)) for n in range(900)]
-    publisher.publish(publisher.index([leaf_of([before, inside]), *again, leaf_of([after])]))
-    summary = restore_within_bounds(reader, publisher.access, around)
-    assert summary.failed == 899
-    assert names_below(around.target) == {b"a clean", b"m0000", *CLEAN}
-
-
-@pytest.mark.parametrize("case", ["nowhere", "no page", "cut"])
-def test_without_a_root_page_the_restore_says_so(
-    case: str, publisher: Publisher, reader: Reader, around: Neighbourhood
-) -> None:
-    root = publisher.index([leaf_of(clean(publisher))])
-    if case == "nowhere":
-        root = PageRef(SegmentId(b"\x0b" * 16), 0, 100)
-    elif case == "no page":
-        root = PageRef(publisher.segment(b"no page at all", ArticleKind.INDEX), 0, 14)
-    else:
-        root = PageRef(root.segment, root.offset, root.length - 3)
-    publisher.publish(root)
-    with pytest.raises(UsenetSyncError) as caught:
-        reader.restore(publisher.access, around.target)
-    assert str(caught.value)
-    assert around.seen() == around.before
-
-
-@pytest.mark.parametrize("damage", ["flip", "cut", "wrong", "empty"])
-def test_an_article_damaged_on_the_server_costs_one_file(
-    damage: str, server: LoopbackServer, publisher: Publisher, reader: Reader, around: Neighbourhood
-) -> None:
-    entries = [*clean(publisher), publisher.file(b"zzz", b"to be damaged" * 100)]
-    publisher.publish(publisher.index([leaf_of(entries)]))
-    extent = entries[-1].extents[0]  # type: ignore[index]
-    at_ = ArticleAddress(ArticleKind.DATA, extent.segment)
-    message_id = name_article(publisher.keys.location, at_).message_id
-    if damage != "empty":
-        server.corrupt(message_id, damage)
-    else:
-        server.spool.replace(message_id, b"From: x\r\nSubject: y\r\n\r\n")
-    summary = restore_within_bounds(reader, publisher.access, around)
-    assert [path for path, _ in summary.failures] == [b"zzz"]
-
-
-def test_a_root_that_claims_all_sums_is_no_overflow(
-    publisher: Publisher, reader: Reader, around: Neighbourhood
-) -> None:
-    huge = [
-        publisher.file(b"b%d" % n, EVIL, size=2**63 - 1 >> n, sparse=True, extents=_far(publisher))
-        for n in range(2)
-    ]
-    publisher.publish(publisher.index([leaf_of(sorted([*clean(publisher), *huge], key=lambda e: e.path))]))
-    assert restore_within_bounds(reader, publisher.access, around).failed == 2
-
-
-def _far(publisher: Publisher) -> SpilledExtents:
-    return SpilledExtents(_ref((b"\x0c" * 16, 0, 10)), 300, b"\x01" * 16)  # type: ignore[arg-type]
