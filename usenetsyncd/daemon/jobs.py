@@ -11,7 +11,7 @@ from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.rows import JobRow, JobState
 from usenetsyncd.clock import Clock
 from usenetsyncd.daemon.live import LiveFolders
-from usenetsyncd.errors import Cancelled, NewsError, UsenetSyncError, Verdict
+from usenetsyncd.errors import ArticleMissing, Cancelled, NewsError, UsenetSyncError, Verdict
 from usenetsyncd.flows.locate import KnownVersion, Located, locate, locate_own
 from usenetsyncd.flows.restore import Restore, RestoreProgress, RestoreRequest, RestoreSummary
 from usenetsyncd.model import Fingerprint, RelativePath
@@ -165,7 +165,8 @@ class Jobs:
             try:
                 return self._restore(job, stop)
             except NewsError as error:
-                if error.verdict is Verdict.PERSON or attempt == NEWS_RETRIES - 1:
+                lost = isinstance(error, ArticleMissing)  # every server said so: asking again brings nothing
+                if lost or error.verdict is Verdict.PERSON or attempt == NEWS_RETRIES - 1:
                     raise
                 log.warning("restore_waits_for_servers", job=job.id, reason=str(error), wait_s=NEWS_RETRY_S)
                 if stop.wait(NEWS_RETRY_S):
