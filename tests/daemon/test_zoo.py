@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_what_may_not_be_read_is_reported_and_taken_once_it_may(here: World) -> 
     assert any("cannot be kept" in warning["message"] for warning in one.status()["warnings"])
     two = here.reader().start()
     two.restore(string, here.place / "out")
-    assert len([path for path in (here.place / "out").rglob("file *")]) == 20
+    assert len(list((here.place / "out").rglob("file *"))) == 20
     assert not (here.place / "out" / "folder 000" / "secret").exists()
 
     secret.chmod(0o644)
@@ -125,7 +126,7 @@ class _Rewriting:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> "_Rewriting":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -47,6 +47,7 @@ MAX_WORKERS = 128
 # Articles being sealed at once: enough to keep two cores busy while the others are being sent.
 BENCHES = 3
 IDLE_WAIT_S = 1.0
+SHORTEST_NAP_S = 0.02
 FIRST_BACKOFF_S = 10.0
 LONGEST_BACKOFF_S = 300.0
 # Before an article whose answer was lost is asked for.
@@ -180,7 +181,12 @@ class Uploader:
             if leased:
                 self._consign(leased)
             else:
-                self._wake.wait(IDLE_WAIT_S)
+                self._wake.wait(self._until_due_s())
+
+    def _until_due_s(self) -> float:
+        """How long to sleep when nothing can be leased: what was put off is taken up when it is due."""
+        due = self._catalogue.queue.next_due()
+        return IDLE_WAIT_S if due is None else min(IDLE_WAIT_S, max(SHORTEST_NAP_S, due - self._clock.now()))
 
     def _runs_low(self) -> bool:
         return (

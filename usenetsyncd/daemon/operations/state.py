@@ -5,7 +5,7 @@ import platform
 import socket
 
 from usenetsyncd import __version__
-from usenetsyncd.catalogue.rows import FolderRow
+from usenetsyncd.catalogue.rows import ArticleState, FolderRow
 from usenetsyncd.control import schema
 from usenetsyncd.daemon.limits import limits_at
 from usenetsyncd.daemon.live import LiveFolder
@@ -95,6 +95,8 @@ class StateOperations(Base):
         if daemon.indexer.busy_with(folder.name):
             return [f"{folder.name}: changes are being read"]
         row = daemon.catalogue.folders.by_id(folder.row)
+        if self._stuck(row):
+            return []
         if row.pending_articles:
             return [f"{folder.name}: {row.pending_articles} articles to post"]
         if daemon.catalogue.versions.any_ready(folder.row) and not (row.paused or row.held):
@@ -151,6 +153,8 @@ class StateOperations(Base):
             return schema.FolderState.PAUSED, "paused on request"
         if daemon.indexer.scanning(folder.name):
             return schema.FolderState.SCANNING, ""
+        if self._stuck(row):
+            return schema.FolderState.ERROR, f"{row.failed_articles} articles could not be posted"
         if row.pending_articles:
             return schema.FolderState.UPLOADING, self._why_not_posting()
         if daemon.publishing.publishing(folder.row) or daemon.catalogue.versions.any_ready(folder.row):
@@ -158,6 +162,13 @@ class StateOperations(Base):
         if row.failed_articles:
             return schema.FolderState.ERROR, f"{row.failed_articles} articles could not be posted"
         return schema.FolderState.UP_TO_DATE, ""
+
+    def _stuck(self, row: FolderRow) -> bool:
+        """Whether a version under way can only go on after ``queue retry``: a page or the head itself has failed."""
+        if not row.failed_articles or not self._daemon.publishing.publishing(row.id):
+            return False
+        waiting = self._daemon.catalogue.queue.counts(row.id).articles[ArticleState.WAITING]
+        return row.pending_articles == waiting
 
     def _why_not_posting(self) -> str:
         states = self._daemon.news.snapshot()
