@@ -108,7 +108,7 @@ def test_a_restore_killed_at_any_moment_goes_on_and_fetches_nothing_placed_again
 def _assert_same(source: Path, target: Path) -> None:
     told = differences(describe(source), describe(target))
     assert not told, "\n".join(told)
-    assert not [name for name in target.rglob("*.part")]
+    assert not list(target.rglob("*.part"))
 
 
 def _committed(daemon: DaemonProcess, heads: dict[int, bytes], told: str) -> Committed:

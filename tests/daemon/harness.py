@@ -291,8 +291,11 @@ COMMAND = [sys.executable, "-m", "usenetsyncd.cli.usenetsyncd"]
 IMPATIENT = [
     sys.executable,
     "-c",
-    "import sys, usenetsyncd.flows.upload as upload; from usenetsyncd.cli.usenetsyncd import main; "
-    "upload.FIRST_BACKOFF_S = upload.DOUBTFUL_WAIT_S = 0.05; upload.LONGEST_BACKOFF_S = 0.2; sys.exit(main())",
+    """import sys, usenetsyncd.flows.upload as upload
+from usenetsyncd.cli.usenetsyncd import main
+upload.FIRST_BACKOFF_S = upload.DOUBTFUL_WAIT_S = 0.05
+upload.LONGEST_BACKOFF_S = 0.2
+sys.exit(main())""",
 ]
 
 

@@ -10,9 +10,8 @@ from tests.daemon.harness import DaemonProcess, World, assert_restored, until
 from tests.daemon.trees import write_files
 
 QUICK = {"wait": "20ms", "rest": "200ms"}
-RETRY = {
-    name: QUICK
-    for name in (
+RETRY = dict.fromkeys(
+    (
         "400",
         "403",
         "440",
@@ -27,8 +26,9 @@ RETRY = {
         "lost_at_start",
         "article_refused",
         "too_many_connections",
-    )
-}
+    ),
+    QUICK,
+)
 
 
 def _folder(here: World) -> None:
@@ -49,7 +49,7 @@ def _finish(here: World, one: DaemonProcess) -> None:
     one.wait_idle()
     assert one.folder()["state"] == "up_to_date", one.folder()
     assert_restored(here.reader(retry=RETRY).start(), string, here.source, here.place / "out")
-    assert {count for count in here.server.counters.posts.values()} == {1}
+    assert set(here.server.counters.posts.values()) == {1}
     assert one.stop() == 0
 
 

@@ -356,7 +356,9 @@ class Uploader:
             )
             return
         not_before = self._clock.now() + wait_s
-        self._catalogue.queue.retry(leased.segment_row, leased.copy, not_before, doubtful, True)
+        put_back = self._catalogue.queue.retry(leased.segment_row, leased.copy, not_before, doubtful, True)
+        # Only now does the feeder find out when it is due.
+        put_back.add_done_callback(lambda _: self._wake.set())
 
 
 def wire_address(leased: LeasedArticle) -> ArticleAddress:

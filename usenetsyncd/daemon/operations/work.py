@@ -126,6 +126,7 @@ class WorkOperations(Base):
             server=article.server,
             posted_at=article.posted_at,
             message_id=article.message_id,
+            reason=article.reason,
         )
 
     # -- jobs ----------------------------------------------------------------------------------
