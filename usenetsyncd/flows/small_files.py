@@ -1,24 +1,19 @@
 """Read small files and hash them, some hundred at a time: here, or ahead of the planner in a child process.
 
 Reading and hashing take as long as planning and storing; in a thread they would wait for the interpreter's lock at
-every system call. The child keeps nothing: when it dies, whatever it was asked is read here instead.
-Both sides of what goes between parent and child are in this file.
+every system call. Both sides of what goes between parent and child are in this file.
 """
 
-import errno
-import mmap
 import os
-import signal
-import subprocess
 import sys
 from collections import deque
-from multiprocessing.connection import Connection
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import structlog
 
 from usenetsyncd.errors import FileChanged, FolderError
+from usenetsyncd.flows.child import Child, can_help, serve
 from usenetsyncd.folders.read import read_small_into
 from usenetsyncd.folders.root import FolderRoot
 from usenetsyncd.folders.statkey import FileKey, reading_problem
@@ -32,14 +27,13 @@ BATCH_BYTES = 4 << 20
 READ_AHEAD = 3
 # Starting the child takes as long as reading that many files.
 CHILD_AFTER_FILES = 2_000
-CHILD_END_S = 5.0
 
 _HASH_BYTES = 32
 _CODE_BYTES = 4
 _HASHES_AT = BATCH_FILES * _CODE_BYTES
 _CONTENT_AT = _HASHES_AT + BATCH_FILES * _HASH_BYTES
 # One byte to spare: a file that has grown shows by filling it.
-_SLAB_BYTES = -(-(_CONTENT_AT + BATCH_BYTES + 1) // mmap.PAGESIZE) * mmap.PAGESIZE
+_SLAB_BYTES = _CONTENT_AT + BATCH_BYTES + 1
 _READ, _CHANGED = 0, -1
 
 Batch = list[tuple[RelativePath, list[tuple[bytes, FileKey]]]]
@@ -65,11 +59,12 @@ class SmallFileReader:
         self._identity = identity
         self._root = root
         self._here = _Reading(root, identity)
-        self._slab = memoryview(bytearray(_SLAB_BYTES))
-        self._asked: deque[tuple[Batch, memoryview | None]] = deque()
-        self._child: _Child | None = None
+        self._slab: memoryview | None = None
+        self._asked: deque[tuple[Batch, int | None]] = deque()
+        self._child: Child | None = None
+        self._next_slab = 0
         self._files = 0
-        self._alone = sys.platform != "linux" or (os.cpu_count() or 1) < 2
+        self._alone = not can_help()
 
     @property
     def reads_ahead(self) -> bool:
@@ -86,18 +81,25 @@ class SmallFileReader:
         if self._child is None and self.reads_ahead:
             self._start_child()
         self._files += sum(len(files) for _, files in batch)
-        self._asked.append((batch, None if self._child is None else self._child.ask(batch)))
+        slab = None
+        if self._child is not None:
+            slab = self._next_slab
+            self._next_slab = (slab + 1) % READ_AHEAD
+            self._child.send(_Order(slab, self._root.path, self._identity, batch))
+        self._asked.append((batch, slab))
 
     def outcome(self) -> Outcome:
         """The outcome of the batch that was asked for longest ago; waits for it, or reads it now."""
         batch, slab = self._asked.popleft()
-        if slab is not None and (self._child is None or not self._child.answers()):
-            self._give_up_child()
-            slab = None
-        if slab is None:
-            slab = self._slab
-            self._here.read(batch, slab)
-        return _outcome(batch, slab)
+        if slab is not None and self._child is not None:
+            if self._child.answers(slab):
+                return _outcome(batch, self._child.slabs[slab])
+            log.warning("reading_child_died", status=self._child.close())
+            self._child, self._alone = None, True
+        if self._slab is None:
+            self._slab = memoryview(bytearray(_SLAB_BYTES))
+        self._here.read(batch, self._slab)
+        return _outcome(batch, self._slab)
 
     def close(self) -> None:
         """End the child, if there is one."""
@@ -108,16 +110,10 @@ class SmallFileReader:
 
     def _start_child(self) -> None:
         try:
-            self._child = _Child(self._root.path, self._identity)
+            self._child = Child(__name__, READ_AHEAD, _SLAB_BYTES)
         except OSError as error:
             self._alone = True
             log.warning("reading_child_not_started", reason=str(error))
-
-    def _give_up_child(self) -> None:
-        if self._child is not None:
-            log.warning("reading_child_died", status=self._child.close())
-            self._child = None
-        self._alone = True
 
 
 class _Reading:
@@ -193,110 +189,29 @@ def _failure(code: int, name: bytes) -> FolderError:
     return reading_problem(OSError(code, os.strerror(code)), name)
 
 
-# -- the child, seen from the parent ------------------------------------------------------------------
+# -- in the child -------------------------------------------------------------------------------------
 
 
-class _Child:
-    """A process that reads one batch after the other into slabs of shared memory, in turn.
-
-    Batches go to it through a pipe; it answers with a byte for each. Raises OSError when it cannot be started.
-    """
-
-    def __init__(self, root: bytes, identity: bytes) -> None:
-        memory = os.memfd_create("usenetsync-small-files")
-        try:
-            os.ftruncate(memory, READ_AHEAD * _SLAB_BYTES)
-            self._shared = mmap.mmap(memory, READ_AHEAD * _SLAB_BYTES)
-            self._start(memory)
-        finally:
-            os.close(memory)
-        self._slabs = _slabs(self._shared)
-        self._next = 0
-        self._broken = not self._send((root, identity))
-
-    def _start(self, memory: int) -> None:
-        inbox, outbox = os.pipe()
-        answers, answering = os.pipe()
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, str(inbox), str(answering), str(memory)],
-                pass_fds=(inbox, answering, memory),
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-            )
-        except BaseException:
-            os.close(outbox)
-            os.close(answers)
-            self._shared.close()
-            raise
-        finally:
-            os.close(inbox)
-            os.close(answering)
-        self._outbox = Connection(outbox, readable=False)
-        self._answers = answers
-
-    def ask(self, batch: Batch) -> memoryview:
-        """Hand over a batch; the slab that will hold it once ``answers`` has said so."""
-        slab = self._slabs[self._next % READ_AHEAD]
-        self._next += 1
-        self._broken = self._broken or not self._send(batch)
-        return slab
-
-    def answers(self) -> bool:
-        """Wait for the next batch to be read. False: the child is dead."""
-        return not self._broken and os.read(self._answers, 1) != b""
-
-    def close(self) -> int:
-        """End it. Returns its exit status."""
-        self._outbox.close()
-        os.close(self._answers)
-        try:
-            return self._process.wait(CHILD_END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
-
-    def _send(self, message: object) -> bool:
-        try:
-            self._outbox.send(message)
-        except OSError:
-            return False
-        return True
+class _Order(NamedTuple):
+    slab: int
+    root: bytes
+    identity: bytes
+    batch: Batch
 
 
-def _slabs(shared: mmap.mmap) -> list[memoryview]:
-    whole = memoryview(shared)
-    return [whole[at * _SLAB_BYTES : (at + 1) * _SLAB_BYTES] for at in range(READ_AHEAD)]
+class _Ahead:
+    """Serves the orders of one reader."""
 
+    def __init__(self) -> None:
+        self._reading: _Reading | None = None
 
-# -- the child itself ---------------------------------------------------------------------------------
-
-
-def _serve(inbox: Connection, answering: int, memory: int) -> None:
-    """Read until the parent closes its end of the pipe."""
-    slabs = _slabs(mmap.mmap(memory, READ_AHEAD * _SLAB_BYTES))
-    root, identity = inbox.recv()
-    with FolderRoot(root) as opened:
-        reading = _Reading(opened, identity)
-        number = 0
-        while True:
-            reading.read(inbox.recv(), slabs[number % READ_AHEAD])
-            os.write(answering, b"\0")
-            number += 1
-
-
-def _main() -> int:
-    # Ctrl-C goes to the whole group; it is the parent that decides when this process ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    inbox, answering, memory = map(int, sys.argv[1:4])
-    try:
-        _serve(Connection(inbox, writable=False), answering, memory)
-    except EOFError:
-        return 0
-    except OSError as error:
-        return error.errno or errno.EIO
-    return 0
+    def work(self, order: _Order, slabs: Sequence[memoryview]) -> int:
+        """Read a batch into its slab."""
+        if self._reading is None:
+            self._reading = _Reading(FolderRoot(order.root), order.identity)
+        self._reading.read(order.batch, slabs[order.slab])
+        return order.slab
 
 
 if __name__ == "__main__":
-    sys.exit(_main())
+    sys.exit(serve(_Ahead().work))
