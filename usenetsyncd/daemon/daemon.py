@@ -94,6 +94,7 @@ class Daemon:
             self.settle,
             self.clock,
             on_planned=self._planned,
+            on_stored=self.uploader.wake,
             beat=self.heartbeats.of("indexer"),
         )
         self.publishing = Publishing(

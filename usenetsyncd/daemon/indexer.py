@@ -54,6 +54,7 @@ class Indexer:
         settle: Settle,
         clock: Clock,
         on_planned: Callable[[int], None],
+        on_stored: Callable[[], None],
         beat: Callable[[], None],
     ) -> None:
         self._catalogue = catalogue
@@ -61,6 +62,7 @@ class Indexer:
         self._settle = settle
         self._clock = clock
         self._on_planned = on_planned
+        self._on_stored = on_stored
         self._beat = beat
         self._requests: list[ScanRequest] = []
         # Taken from the requests or from what has settled, and not finished yet.
@@ -207,6 +209,7 @@ class Indexer:
             folder.reindex_options(),
             self._stop,
             on_file,
+            self._on_stored,
         )
         if directories is not None and RelativePath(b"") in directories and self._rules_changed(folder):
             directories = None

@@ -16,7 +16,7 @@ from usenetsyncd.wire.segment import PackedSegment, Packer, segment_id
 
 BATCH_ENTRIES = 4_000
 # Large files fill a batch with segments long before there are so many of them: 1,000 are 768 MB to begin posting.
-BATCH_SEGMENTS = 1_000
+BATCH_SEGMENTS = 64
 # Each waiting batch holds a few thousand rows: enough to keep the writer busy, flat in memory.
 BATCHES_IN_FLIGHT = 3
 

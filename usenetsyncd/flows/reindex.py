@@ -6,7 +6,8 @@ under whatever name, keeps its segments.
 """
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Protocol
@@ -14,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from usenetsyncd.catalogue.catalogue import Catalogue
-from usenetsyncd.catalogue.scan_store import EntryRow
+from usenetsyncd.catalogue.scan_store import EntryRow, ScanBatch, StoreResult
 from usenetsyncd.errors import Cancelled, FileChanged, FileUnreadable, FolderError
 from usenetsyncd.flows.intake import Intake
 from usenetsyncd.flows.plan import FileWork, FolderWork, Plan
@@ -71,6 +72,7 @@ class Reindex:
         options: ReindexOptions,
         stop: Event,
         on_file: Progress | None = None,
+        on_stored: Callable[[], None] | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._folder_id = folder_id
@@ -79,7 +81,8 @@ class Reindex:
         self._options = options
         self._stop = stop
         self._on_file = on_file
-        self._plan = Plan(folder_id, keys.identity, options.priority, options.copies, catalogue.scan.store)
+        self._on_stored = on_stored
+        self._plan = Plan(folder_id, keys.identity, options.priority, options.copies, self._store)
         self._outcome = ReindexOutcome()
         self._known: dict[RelativePath, tuple[int, bytes | None]] = {}
         self._fresh = False
@@ -114,6 +117,13 @@ class Reindex:
             ) from error
         for problem in self._rules.problems:
             self._troubles.note(RULES_FILE, "ignore_rule", problem)
+
+    def _store(self, batch: ScanBatch) -> Future[StoreResult]:
+        stored = self._catalogue.scan.store(batch)
+        if self._on_stored is not None:
+            told = self._on_stored
+            stored.add_done_callback(lambda _: told())
+        return stored
 
     def _had_files(self) -> bool:
         folder = self._catalogue.folders.by_id(self._folder_id)
