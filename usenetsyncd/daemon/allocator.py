@@ -12,6 +12,8 @@ from typing import Any
 # mallopt(3)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _KEEP_BYTES = 64 << 20
+# glibc refuses more than half a heap (32 MiB), and says so only in its result.
+_MAP_FROM_BYTES = 16 << 20
 _ARENAS = 2
 
 
@@ -19,7 +21,7 @@ def tune_allocator() -> None:
     """Keep freed blocks instead of giving them back to the kernel each time (glibc only; elsewhere nothing)."""
     mallopt = _libc("mallopt")
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _KEEP_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, _MAP_FROM_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)
         mallopt(_M_ARENA_MAX, _ARENAS)
 
