@@ -71,13 +71,13 @@ def test_fields_of_the_context_are_on_every_record() -> None:
 
 def test_the_libraries_come_through_from_warning_on_unless_they_are_named() -> None:
     stream = io.StringIO()
-    logs.configure("json", level="debug", components={"uvicorn.access": "info"}, stream=stream)
+    logs.configure("json", level="debug", components={"uvicorn.error": "info"}, stream=stream)
     logging.getLogger("peewee").debug("SELECT 1")
-    logging.getLogger("uvicorn.access").info("GET %s", "/x")
+    logging.getLogger("uvicorn.error").info("GET %s", "/x")
     logging.getLogger("apscheduler.scheduler").warning("late by %d s", 3)
     found = [(record["component"], record["event"], record["logger"]) for record in records(stream)]
     assert found == [
-        ("uvicorn", "GET /x", "uvicorn.access"),
+        ("uvicorn", "GET /x", "uvicorn.error"),
         ("apscheduler", "late by 3 s", "apscheduler.scheduler"),
     ]
 
