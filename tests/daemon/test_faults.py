@@ -139,7 +139,11 @@ def test_articles_refused_for_good_are_reported_and_retried_on_request(here: Wor
     assert page["articles"]
     assert "Posting failed" in page["articles"][0]["reason"]
     assert one.events("article_failed")
-    assert one.idle()["idle"], "what waits for a person is nothing to wait for"
+    until(
+        lambda: one.idle()["idle"],
+        30,
+        lambda: f"what waits for a person is nothing to wait for: {one.idle()}",
+    )
     here.server.faults.clear()
     assert one.post("/queue/retry", {})["count"] == len(page["articles"])
     _finish(here, one)
