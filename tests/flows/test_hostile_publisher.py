@@ -316,7 +316,8 @@ def test_names_that_are_only_odd_are_restored(
         b"b\xe2\x80\xae",
         b"/".join([b"d"] * 128),
     ]
-    odd.append((b"d" * 250 + b"/") * 14 + b"e" * 80  # with the target before it still below PATH_MAX, for the looking)
+    # With the target before it still below PATH_MAX, so that the test can look at it by its whole path.
+    odd.append((b"d" * 250 + b"/") * 14 + b"e" * 80)
     files = [publisher.file(path, EVIL) for path in odd]
     publisher.publish(publisher.index([leaf_of(sorted([*clean(publisher), *files], key=lambda e: e.path))]))
     assert restore_within_bounds(reader, publisher.access, around).failed == 0
