@@ -11,13 +11,42 @@ from usenetsyncd.errors import CatalogueDamaged, NewerCatalogue
 
 log = structlog.get_logger("catalogue")
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Step = Callable[[Connection], None]
 
+# What was found on servers, and stripes.
+_TO_2 = """
+CREATE TABLE finding (segment_id INTEGER NOT NULL, copy INTEGER NOT NULL, server_id INTEGER NOT NULL,
+    folder_id INTEGER NOT NULL, damage INTEGER NOT NULL, generation INTEGER NOT NULL, since REAL NOT NULL,
+    checked_at REAL NOT NULL, reposted_at REAL, PRIMARY KEY (segment_id, copy, server_id)) WITHOUT ROWID;
+CREATE INDEX finding_folder_id_segment_id ON finding (folder_id, segment_id);
+CREATE TABLE verification (id INTEGER NOT NULL PRIMARY KEY, folder_id INTEGER NOT NULL, kind TEXT NOT NULL,
+    server TEXT, state TEXT NOT NULL, started_at REAL NOT NULL, finished_at REAL, cursor_segment INTEGER NOT NULL,
+    cursor_copy INTEGER NOT NULL, checked INTEGER NOT NULL, missing INTEGER NOT NULL, corrupt INTEGER NOT NULL,
+    unknown INTEGER NOT NULL, sampled INTEGER NOT NULL, detail TEXT NOT NULL);
+CREATE INDEX verification_folder_id_kind_id ON verification (folder_id, kind, id);
+CREATE TABLE stripe (id INTEGER NOT NULL PRIMARY KEY, folder_id INTEGER NOT NULL, epoch INTEGER NOT NULL,
+    data INTEGER NOT NULL, parity INTEGER NOT NULL, length INTEGER NOT NULL, state INTEGER NOT NULL,
+    version INTEGER);
+CREATE INDEX stripe_folder_id_state_id ON stripe (folder_id, state, id);
+CREATE TABLE stripe_member (stripe_id INTEGER NOT NULL, position INTEGER NOT NULL, segment_id INTEGER NOT NULL,
+    PRIMARY KEY (stripe_id, position)) WITHOUT ROWID;
+CREATE INDEX stripemember_segment_id ON stripe_member (segment_id)
+"""
+
+
+def _run_all(statements: str) -> Step:
+    def run(database: Connection) -> None:
+        for statement in statements.split(";"):
+            database.run(statement)
+
+    return run
+
+
 # Version -> what turns the version before into it. A step is frozen once released: it speaks SQL of its
 # own, never the models of tables.py, which go on changing. A new file is made from the models at once.
-STEPS: Mapping[int, Step] = {}
+STEPS: Mapping[int, Step] = {2: _run_all(_TO_2)}
 
 
 def stored_version(database: Connection) -> int:

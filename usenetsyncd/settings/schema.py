@@ -96,10 +96,14 @@ class ServerSettings(Section):
 
 
 class Redundancy(Section):
-    """copies: articles per segment. parity: extra articles as a fraction of the segments."""
+    """copies: articles per segment. parity: extra articles as a fraction of the segments.
+
+    parity_after: how long a folder must have been quiet before the few segments that fill no stripe get parity too.
+    """
 
     copies: Annotated[int, fields.whole(1, 16)]
     parity: Percentage
+    parity_after: Duration
 
 
 class Keep(Section):
