@@ -223,6 +223,15 @@ def test_a_short_trouble_is_waited_out_within_post(serve: Serve) -> None:
         assert service.post(article()).server == "main"
 
 
+def test_a_hold_that_other_posts_caused_uses_up_no_try_of_this_one(serve: Serve) -> None:
+    # Each 500 closes the connection and holds dialling back; whoever comes meanwhile is told to wait, many times over.
+    with ScriptedServer(Answers(post=("500 what?",) * 40)) as server:
+        service = serve(
+            server.account(), overrides={"not_understood": {"base_s": 0.01, "jitter": 1, "attempts": 99}}
+        )
+        assert service.post(article()).server == "main"
+
+
 def limited(most: int, reply: str) -> Callable[[Peer], None]:
     lock, count = threading.Lock(), 0
     store = Store()

@@ -30,7 +30,7 @@ from usenetsyncd.wire.article import OutgoingArticle
 log = structlog.get_logger("news")
 
 PATIENCE_S: Final = 15.0
-"""Trouble that is over sooner is waited for inside ``post``; longer trouble goes back to the queue."""
+"""So long ``post`` waits in all until some server can be asked; longer trouble goes back to the queue."""
 
 _PATIENT_TRIES: Final = 4
 _POOR_SCORE: Final = 0.3
@@ -67,7 +67,8 @@ class NewsService:
         every server that could be asked refuses it, NoServer (with ``retry_after_s``) when none can be used, Cancelled.
         """
         self._up.take(article.size_bytes, self._closing.is_set)
-        for patience in range(_PATIENT_TRIES):
+        tries, waited_s = 0, 0.0
+        while True:
             failures: dict[str, NewsError] = {}
             ranked = self._ranked(ServerRole.POST, avoid)
             for index, server in enumerate(ranked):
@@ -82,11 +83,13 @@ class NewsService:
                 except NewsError as error:
                     failures[server.name] = error
             told = _summary(failures)
-            last = patience == _PATIENT_TRIES - 1
-            if last or isinstance(told, PostRefused) or not 0 < told.retry_after_s <= PATIENCE_S:
+            # Where nobody was asked, because other threads' trouble holds dialling back, no try of ours is used up.
+            tries += any(not isinstance(error, NoServer) for error in failures.values())
+            waited_s += told.retry_after_s
+            patient = tries < _PATIENT_TRIES and waited_s <= PATIENCE_S
+            if isinstance(told, PostRefused) or not told.retry_after_s or not patient:
                 raise told
             self._wait(told.retry_after_s)
-        raise AssertionError("unreachable")
 
     def posting_capacity(self) -> int:
         """How many articles can be under way at once, now."""
