@@ -25,6 +25,7 @@ from usenetsyncd.news.records import PostReceipt, ServerReport, ServerState
 from usenetsyncd.news.replies import Overrides, ReplyTable, Step
 from usenetsyncd.news.retrieval import Deliver, Retrieval
 from usenetsyncd.news.server import Server
+from usenetsyncd.news.spreading import spread_over
 from usenetsyncd.wire.article import OutgoingArticle
 
 log = structlog.get_logger("news")
@@ -59,10 +60,12 @@ class NewsService:
 
     # -- posting ----------------------------------------------------------------------------------
 
-    def post(self, article: OutgoingArticle, avoid: Collection[str] = ()) -> PostReceipt:
+    def post(
+        self, article: OutgoingArticle, avoid: Collection[str] = (), prefer: str | None = None
+    ) -> PostReceipt:
         """Post one article on the best server that takes it. Blocks for a connection and for the rate limit.
 
-        avoid: servers to use only when no other is left. Raises PostDuplicate when a server has this id already,
+        avoid: servers to use only when no other is left. prefer: the one to try first while it does well. Raises PostDuplicate when a server has this id already,
         PostDoubtful when the answer to a whole article was lost (never posted again here: ask first), PostRefused when
         every server that could be asked refuses it, NoServer (with ``retry_after_s``) when none can be used, Cancelled.
         """
@@ -70,7 +73,7 @@ class NewsService:
         tries, waited_s = 0, 0.0
         while True:
             failures: dict[str, NewsError] = {}
-            ranked = self._ranked(ServerRole.POST, avoid)
+            ranked = self._ranked(ServerRole.POST, avoid, prefer)
             for index, server in enumerate(ranked):
                 rest = server.health.posting_rest()
                 if rest is not None:
@@ -90,6 +93,13 @@ class NewsService:
             if isinstance(told, PostRefused) or not told.retry_after_s or not patient:
                 raise told
             self._wait(told.retry_after_s)
+
+    def spread(self, copy: int, seg_id: bytes) -> str | None:
+        """Which posting server this copy of a segment should be on, so that its copies are on different ones.
+
+        To be given to ``post`` as prefer. None with fewer than two such servers: there is nothing to choose.
+        """
+        return spread_over([server.account for server in self._with_role(ServerRole.POST)], copy, seg_id)
 
     def posting_capacity(self) -> int:
         """How many articles can be under way at once, now."""
@@ -135,6 +145,19 @@ class NewsService:
         reading server.
         """
         self._retrieve(Step.BODY, ids, on_article, stop, self._ranked(ServerRole.READ))
+
+    def fetch_from(
+        self,
+        server: str,
+        ids: Sequence[MessageId],
+        on_article: Deliver,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Fetch bodies from exactly this server, as ``fetch`` does; missing then means missing there.
+
+        Raises NotFound where no server has that name, else what ``fetch`` raises.
+        """
+        self._retrieve(Step.BODY, ids, on_article, stop, self._named(server))
 
     def fetch_one(self, message_id: MessageId) -> bytes:
         """The raw block of one article. Raises ArticleMissing when every reading server says so, else NewsError."""
@@ -267,19 +290,22 @@ class NewsService:
             )
         return found
 
-    def _ranked(self, role: ServerRole, avoid: Collection[str] = ()) -> list[Server]:
-        """Best first: not avoided, not doing poorly, by priority, then the healthier, then the less busy one."""
+    def _ranked(
+        self, role: ServerRole, avoid: Collection[str] = (), prefer: str | None = None
+    ) -> list[Server]:
+        """Best first: not avoided, not doing poorly, preferred, by priority, then the healthier, then the less busy."""
         servers = self._with_role(role)
         if role is ServerRole.VERIFY and not servers:
             servers = self._with_role(ServerRole.READ)
         if len(servers) < 2:
             return servers
 
-        def rank(server: Server) -> tuple[bool, bool, int, float, float]:
+        def rank(server: Server) -> tuple[bool, bool, bool, int, float, float]:
             score = server.health.score()
             return (
                 server.name in avoid,
                 score < _POOR_SCORE,
+                server.name != prefer,
                 server.account.priority,
                 -round(score * 4) / 4,
                 server.pool.busy_share(),
