@@ -57,7 +57,7 @@ def test_the_document_is_json_with_origins_beside_it() -> None:
         "id": "photos", "path": "/srv/photos", "priority": "low", "guard": {"max_deleted": "10%"},
     }  # fmt: skip
     assert document["origins"]["servers[0].connections"] == "u.yaml:13:18"
-    assert document["origins"]["folders[1].guard.max_deleted"].startswith("u.yaml:50:")
+    assert document["origins"]["folders[1].guard.max_deleted"].startswith("u.yaml:51:")
     assert "origins" not in show_document(loaded)
 
 

@@ -29,6 +29,7 @@ from usenetsyncd.errors import (
     UsenetSyncError,
 )
 from usenetsyncd.flows.content import Origins
+from usenetsyncd.flows.lanes import Lane, Lanes
 from usenetsyncd.model import ArticleAddress, ArticleKind, Compression
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.telemetry.counters import RateWindow
@@ -45,9 +46,8 @@ RECORD_BATCH = 256
 RECORD_LINGER_S = 0.02
 MAX_ATTEMPTS = 10
 MAX_WORKERS = 128
-# Articles being sealed at once: one for each core. More only wait for the interpreter's lock (1 GB into a discard
-# sink on two cores: 2.64 CPU s with two, 2.75 with three, at the same speed).
-BENCHES = max(1, os.cpu_count() or 1)
+# Articles being made at once: one for each core. More only wait for the interpreter's lock.
+LANES = max(1, os.cpu_count() or 1)
 IDLE_WAIT_S = 1.0
 SHORTEST_NAP_S = 0.02
 FIRST_BACKOFF_S = 10.0
@@ -100,11 +100,8 @@ class Uploader:
         self._rate = rate
         self._on_recorded = on_recorded
         self._on_changed = on_changed
-        self._benches: SimpleQueue[Workbench | None] = SimpleQueue()
-        for _ in range(BENCHES):
-            self._benches.put(None)
-        # Bounded by the feeder, which leases only when little is left in either.
-        self._work: SimpleQueue[_Consigned | None] = SimpleQueue()
+        # Both are bounded by the feeder, which leases only when little is left in either.
+        self._lanes: Lanes[_Consigned, Workbench] = Lanes(LANES, Workbench)
         self._outcomes: SimpleQueue[tuple[LeasedArticle, PostedArticle] | None] = SimpleQueue()
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -139,12 +136,7 @@ class Uploader:
 
     def rest(self) -> None:
         """Nothing is to be posted for a while: let the buffers go that no thread holds now."""
-        for _ in range(self._benches.qsize()):
-            try:
-                self._benches.get_nowait()
-            except Empty:
-                return
-            self._benches.put(None)
+        self._lanes.rest()
 
     def wake(self) -> None:
         """Something may be in the queue."""
@@ -155,8 +147,7 @@ class Uploader:
         self._stop.set()
         self._wake.set()
         self._threads[0].join()
-        for _ in self._workers:
-            self._work.put(None)
+        self._lanes.close()
         end = self._clock.monotonic() + deadline_s
         for worker in self._workers:
             worker.join(max(0.1, end - self._clock.monotonic()))
@@ -192,18 +183,18 @@ class Uploader:
 
     def _runs_low(self) -> bool:
         return (
-            self._work.qsize() <= max(LEASE_BATCH, len(self._workers)) // 2
+            len(self._lanes) <= max(LEASE_BATCH, len(self._workers)) // 2
             and self._outcomes.qsize() <= RECORD_BATCH
         )
 
     def _consign(self, leased: list[LeasedArticle]) -> None:
         from_files = {article.segment_row for article in leased if article.kind is ArticleKind.DATA}
         origins = Origins(self._catalogue, from_files, len(leased))
-        for article in leased:
-            self._work.put(_Consigned(article, origins))
+        self._lanes.put(_Consigned(article, origins) for article in leased)
 
     def _work_loop(self) -> None:
-        while (consigned := self._work.get()) is not None:
+        lane: Lane[Workbench] = Lane()
+        while (consigned := self._lanes.take(lane)) is not None:
             leased, origins = consigned
             if self._runs_low():
                 self._wake.set()
@@ -211,7 +202,7 @@ class Uploader:
                 if self._stop.is_set():
                     self._catalogue.queue.give_back([_key(leased)])
                 else:
-                    self._post_leased(leased, origins)
+                    self._post_leased(leased, origins, lane)
             except Exception:
                 # An unknown error counts as an attempt; the worker lives (house.md, owners, 9).
                 log.exception("upload_failed_unexpectedly", kind=leased.kind.name, attempts=leased.attempts)
@@ -225,7 +216,7 @@ class Uploader:
         while not ended:
             batch: list[tuple[LeasedArticle, PostedArticle]] = []
             outcome = self._outcomes.get()
-            if self._work.qsize():
+            if len(self._lanes):
                 self._stop.wait(RECORD_LINGER_S)
             while outcome is not None:
                 batch.append(outcome)
@@ -242,12 +233,12 @@ class Uploader:
 
     def _tell(self, batch: list[tuple[LeasedArticle, PostedArticle]]) -> None:
         """In the middle of an upload nobody has anything to do because some more of it is posted."""
-        if not self._work.qsize() or any(leased.kind is not ArticleKind.DATA for leased, _ in batch):
+        if not len(self._lanes) or any(leased.kind is not ArticleKind.DATA for leased, _ in batch):
             self._on_recorded({leased.folder_id for leased, _ in batch})
 
     # -- one article -----------------------------------------------------------------------
 
-    def _post_leased(self, leased: LeasedArticle, origins: Origins) -> None:
+    def _post_leased(self, leased: LeasedArticle, origins: Origins, lane: Lane[Workbench]) -> None:
         posting = self._posting_of(leased.folder_id)
         if posting is None:
             # Its folder is leaving the configuration, or has just come into it.
@@ -256,10 +247,13 @@ class Uploader:
             return
         keys = posting.keys_of(leased)
         try:
-            if leased.doubtful and self._is_there(leased, keys):
-                self._posted(leased, "", None)
-                return
-            article = self._make(leased, origins, posting, keys)
+            if leased.doubtful:
+                lane.sends()
+                if self._is_there(leased, keys):
+                    self._posted(leased, "", None)
+                    return
+            article = self._make(leased, origins, posting, keys, self._lanes.bench(lane))
+            lane.sends()
             receipt = self._news.post(article)
             renamed = receipt.message_id if receipt.message_id != article.name.message_id else None
             self._posted(leased, receipt.server, renamed)
@@ -280,24 +274,25 @@ class Uploader:
             self._try_again(leased, wait_s, leased.doubtful, error)
 
     def _make(
-        self, leased: LeasedArticle, origins: Origins, posting: FolderPosting, keys: ReadKeys
+        self,
+        leased: LeasedArticle,
+        origins: Origins,
+        posting: FolderPosting,
+        keys: ReadKeys,
+        bench: Workbench,
     ) -> OutgoingArticle:
         """Read, seal and encode; only the encoded article outlives the bench."""
-        bench = self._benches.get() or Workbench()
-        try:
-            content: bytes | memoryview
-            if leased.kind is ArticleKind.DATA:
-                content = origins.read(leased.segment_row, leased.length, posting.root, bench)
-            else:
-                content = self._catalogue.segments.blob(leased.segment_row)
-            # Pages are compressed one by one, and heads are too small for it to pay.
-            codec = posting.compression if leased.kind is ArticleKind.DATA else Compression.NONE
-            address = wire_address(leased)
-            body = bench.seal(keys, address, content, codec)
-            name = name_article(keys.location, address)
-            return build_article(name, choose_groups(posting.newsgroups, leased), body)
-        finally:
-            self._benches.put(bench)
+        content: bytes | memoryview
+        if leased.kind is ArticleKind.DATA:
+            content = origins.read(leased.segment_row, leased.length, posting.root, bench)
+        else:
+            content = self._catalogue.segments.blob(leased.segment_row)
+        # Pages are compressed one by one, and heads are too small for it to pay.
+        codec = posting.compression if leased.kind is ArticleKind.DATA else Compression.NONE
+        address = wire_address(leased)
+        body = bench.seal(keys, address, content, codec)
+        name = name_article(keys.location, address)
+        return build_article(name, choose_groups(posting.newsgroups, leased), body)
 
     def _is_there(self, leased: LeasedArticle, keys: ReadKeys) -> bool:
         """Whether the article that may have been posted is on a server, and is ours."""
