@@ -10,6 +10,7 @@ from typing import Self
 
 from usenetsyncd.catalogue import checking, database
 from usenetsyncd.catalogue.events import Events
+from usenetsyncd.catalogue.findings import Findings
 from usenetsyncd.catalogue.folders import Folders
 from usenetsyncd.catalogue.jobs import Jobs
 from usenetsyncd.catalogue.queue import Queue
@@ -19,6 +20,8 @@ from usenetsyncd.catalogue.scan_store import ScanStore
 from usenetsyncd.catalogue.segments import Segments
 from usenetsyncd.catalogue.shares import Shares
 from usenetsyncd.catalogue.statements import RowIds
+from usenetsyncd.catalogue.users import Users
+from usenetsyncd.catalogue.verifications import Verifications
 from usenetsyncd.catalogue.versions import Versions
 from usenetsyncd.catalogue.writer import Writer
 from usenetsyncd.clock import SYSTEM_CLOCK, Clock
@@ -40,7 +43,10 @@ class Catalogue:
         self.queue = Queue(self._readers, self.writer, clock)
         self.segments = Segments(self._readers, self.writer, ids)
         self.versions = Versions(self._readers, self.writer, clock, self.segments)
-        self.shares = Shares(self._readers, self.writer, clock)
+        self.findings = Findings(self._readers, self.writer, clock)
+        self.verifications = Verifications(self._readers, self.writer, clock)
+        self.shares = Shares(self._readers, self.writer, clock, self.segments)
+        self.users = Users(self._readers, self.writer, clock)
         self.jobs = Jobs(self._readers, self.writer, clock)
         self.events = Events(self._readers, self.writer, clock)
         self.troubles = Troubles(self._readers, self.writer, clock)

@@ -15,7 +15,7 @@ SCHEMA_VERSION = 2
 
 Step = Callable[[Connection], None]
 
-# What was found on servers, and stripes.
+# What was found on servers, stripes, and whom shares are for.
 _TO_2 = """
 CREATE TABLE finding (segment_id INTEGER NOT NULL, copy INTEGER NOT NULL, server_id INTEGER NOT NULL,
     folder_id INTEGER NOT NULL, damage INTEGER NOT NULL, generation INTEGER NOT NULL, since REAL NOT NULL,
@@ -32,7 +32,16 @@ CREATE TABLE stripe (id INTEGER NOT NULL PRIMARY KEY, folder_id INTEGER NOT NULL
 CREATE INDEX stripe_folder_id_state_id ON stripe (folder_id, state, id);
 CREATE TABLE stripe_member (stripe_id INTEGER NOT NULL, position INTEGER NOT NULL, segment_id INTEGER NOT NULL,
     PRIMARY KEY (stripe_id, position)) WITHOUT ROWID;
-CREATE INDEX stripemember_segment_id ON stripe_member (segment_id)
+CREATE INDEX stripemember_segment_id ON stripe_member (segment_id);
+ALTER TABLE share ADD COLUMN epoch INTEGER;
+ALTER TABLE share ADD COLUMN material BLOB;
+CREATE TABLE user (id INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, fingerprint BLOB NOT NULL,
+    card BLOB NOT NULL, added_at REAL NOT NULL);
+CREATE UNIQUE INDEX user_name ON user (name);
+CREATE UNIQUE INDEX user_fingerprint ON user (fingerprint);
+CREATE TABLE member (share_id TEXT NOT NULL, user_id INTEGER NOT NULL, added_at REAL NOT NULL,
+    PRIMARY KEY (share_id, user_id)) WITHOUT ROWID;
+CREATE INDEX member_user_id ON member (user_id)
 """
 
 

@@ -233,7 +233,10 @@ class VersionRow:
 
 @dataclass(frozen=True, slots=True)
 class ShareRow:
-    """One share. secret is opaque: sealed by the vault before it comes here."""
+    """One share. secret and material are opaque: sealed by the vault before they come here.
+
+    epoch: of the folder, in the newest envelope. material: what wraps an envelope anew (protected shares only).
+    """
 
     id: str
     folder_id: int
@@ -243,6 +246,19 @@ class ShareRow:
     created_at: float
     expires_at: float | None
     revoked_at: float | None
+    epoch: int | None = None
+    material: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UserRow:
+    """Somebody whom private shares can be made for. fingerprint: 16 bytes; card: what he handed over."""
+
+    id: int
+    name: str
+    fingerprint: bytes
+    card: bytes = field(repr=False)
+    added_at: float
 
 
 @dataclass(frozen=True, slots=True)

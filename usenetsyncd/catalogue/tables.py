@@ -251,7 +251,10 @@ class VersionSegment(Table):
 
 
 class Share(Table):
-    """An access string given out. The secret is sealed by the vault."""
+    """An access string given out. The secret is sealed by the vault, and so is the material.
+
+    epoch: of the folder, in the newest envelope. material: what wraps that envelope again without its passphrase.
+    """
 
     id = pw.TextField(primary_key=True)
     folder_id = pw.IntegerField(index=True)
@@ -261,6 +264,30 @@ class Share(Table):
     created_at = pw.FloatField()
     expires_at = pw.FloatField(null=True)
     revoked_at = pw.FloatField(null=True)
+    epoch = pw.IntegerField(null=True)
+    material = pw.BlobField(null=True)
+
+
+class User(Table):
+    """Somebody whom private shares can be made for: the card that he handed over."""
+
+    id = pw.AutoField()
+    name = pw.TextField(unique=True)
+    fingerprint = pw.BlobField(unique=True)
+    card = pw.BlobField()
+    added_at = pw.FloatField()
+
+
+class Member(Table):
+    """A user whom a private share is for."""
+
+    share_id = pw.TextField()
+    user_id = pw.IntegerField(index=True)
+    added_at = pw.FloatField()
+
+    class Meta:
+        primary_key = pw.CompositeKey("share_id", "user_id")
+        without_rowid = True
 
 
 class Job(Table):
@@ -323,7 +350,7 @@ class KnownHead(Table):
 class Finding(Table):
     """An article that a server has lost or spoilt. Sparse: what is as it should be has no row.
 
-    damage: 1 missing, 2 corrupt. generation: the one that was asked for. reposted_at: a newer generation is on a
+    damage: 1 missing, 2 corrupt, 3 not there and not expected there. generation: the one that was asked for. reposted_at: a newer generation is on a
     server since then, and waits for its first check.
     """
 
@@ -417,6 +444,8 @@ ALL: tuple[type[Table], ...] = (
     Version,
     VersionSegment,
     Share,
+    User,
+    Member,
     Job,
     Event,
     Trouble,

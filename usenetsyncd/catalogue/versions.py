@@ -254,6 +254,14 @@ class Versions:
         )
         return None if row is None else _version(row)
 
+    def first_of_epochs(self, folder_id: int) -> dict[int, int]:
+        """Epoch -> the first version published in it."""
+        rows = self._readers.fetch(
+            "SELECT epoch, min(version) FROM version WHERE folder_id = ? AND state = 'published' GROUP BY epoch",
+            (folder_id,),
+        )
+        return dict(rows)
+
     def list(self, folder_id: int, after: str | None = None, limit: int = 100) -> Page[VersionRow]:
         """Published versions, the newest first."""
         limit = bounded(limit)
