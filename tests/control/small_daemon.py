@@ -34,6 +34,8 @@ class SmallDaemon:
         self.secrets: dict[str, str] = {"main": "hunter2"}
         self.jobs_by_id: dict[int, schema.Job] = {}
         self.orders: list[schema.RestoreOrder] = []
+        self.care_orders: list[schema.VerifyOrder | schema.RepairOrder] = []
+        self.care_ends: dict[str, object] | None = None
         self.job_changed = threading.Condition()
         self.event_rows = [self.make_event(i) for i in range(1, 4)]
         self.log_rows = [
@@ -46,6 +48,8 @@ class SmallDaemon:
         self.file_refuses: Exception | None = None
         self.server_works = True
         self.unreadable = 0
+        self.damage = schema.Damage()
+        self.last_check: schema.LastCheck | None = None
 
     @staticmethod
     def make_folder(name: str, path: bytes, **values: object) -> schema.Folder:
@@ -114,7 +118,13 @@ class SmallDaemon:
         found = self._folder(folder)
         named = {name: getattr(found, name) for name in schema.Folder.model_fields}
         return schema.FolderDetail(
-            **named, directories=12, watched=12, fingerprint="ab" * 16, newsgroups=["alt.test"]
+            **named,
+            directories=12,
+            watched=12,
+            fingerprint="ab" * 16,
+            newsgroups=["alt.test"],
+            damage=self.damage,
+            last_check=self.last_check,
         )
 
     def folder_add(self, spec: schema.FolderSpec) -> schema.ConfigDifference:
@@ -279,6 +289,29 @@ class SmallDaemon:
         self.change_job(
             job_id, state="done", result=result | {"failures": failures[:failed]}, finished_at=STARTED
         )
+
+    def verify(self, order: schema.VerifyOrder) -> schema.Job:
+        if order.server not in (None, "main"):
+            raise NotFound(f"no server is called {order.server!r}")
+        return self._care("verify", order.folder, order)
+
+    def repair(self, order: schema.RepairOrder) -> schema.Job:
+        return self._care("repair", order.folder, order)
+
+    def _care(
+        self, kind: str, folder: str | None, order: schema.VerifyOrder | schema.RepairOrder
+    ) -> schema.Job:
+        self._names(folder)
+        self.care_orders.append(order)
+        progress = {"phase": "asking", "folder": "docs", "done": 10, "total": 30, "missing": 1}
+        job_id = len(self.jobs_by_id) + 1
+        job = schema.Job(
+            id=job_id, kind=kind, state="running", folder=folder, created_at=STARTED, progress=progress
+        )
+        self.jobs_by_id[job_id] = job
+        if self.care_ends is not None:
+            self.change_job(job_id, state="done", result=self.care_ends, finished_at=STARTED)
+        return self.jobs_by_id[job_id]
 
     # -- shares ------------------------------------------------------------------------------
 

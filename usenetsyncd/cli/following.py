@@ -4,15 +4,17 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from usenetsyncd.cli import quantities
 from usenetsyncd.cli.frame import Document, Session
-from usenetsyncd.cli.terminal import clean, flush, interactive, note, say
+from usenetsyncd.cli.telling import progress_text, show_summary
+from usenetsyncd.cli.terminal import clean, flush, interactive, note
 from usenetsyncd.errors import ExitCode
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
 LINE_EVERY_S = 30.0
-FAILURES_SHOWN = 20
 
 
 def follow_job(session: Session, job_id: int) -> int:
@@ -47,40 +49,6 @@ def _show(session: Session, lines: Iterator[Document]) -> Document | None:
     return last
 
 
-def show_summary(summary: Document) -> None:
-    """How a job ended."""
-    if summary["state"] != "done":
-        note(f"job {summary['job']}: {clean(summary['message'])}")
-        return
-    for failure in summary.get("failures", [])[:FAILURES_SHOWN]:
-        note(f"! {clean(failure['path'])}: {clean(failure['reason'])}")
-    hidden = summary["failed"] - min(FAILURES_SHOWN, len(summary.get("failures", [])))
-    if hidden > 0:
-        note(f"! and {hidden} more: usyncctl job show {summary['job']} --json")
-    for warning in summary.get("warnings", []):
-        note(f"! {clean(warning)}")
-    say(_told(summary))
-
-
-def _told(summary: Document) -> str:
-    files = quantities.plural(summary["files"], "file")
-    told = f"{files}, {quantities.size(summary['bytes'])}"
-    if "version" in summary:
-        told = f"version {summary['version']}: {told}"
-    return f"{told} done" + (f", {summary['failed']} failed" if summary["failed"] else "")
-
-
-def progress_text(progress: Document) -> str:
-    """``fetching: 12 of 50 files, 1.2 MB of 5.0 MB``, as far as known."""
-    phase = clean(progress.get("phase") or progress.get("state") or "")
-    if "files_total" not in progress:
-        return phase
-    files = f"{quantities.count(progress['files'])} of {quantities.plural(progress['files_total'], 'file')}"
-    sizes = f"{quantities.size(progress['bytes'])} of {quantities.size(progress['bytes_total'])}"
-    failed = f", {progress['failed']} failed" if progress.get("failed") else ""
-    return f"{phase}: {files}, {sizes}{failed}"
-
-
 class _Lines:
     """For logs and pipes: a line now and then, on stderr."""
 
@@ -94,40 +62,42 @@ class _Lines:
 
 
 class _Bar:
-    """For a person."""
+    """For a person. It appears with the first line: only that says what is counted."""
 
     def __init__(self) -> None:
-        # rich takes longer to import than most commands to run
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-        )
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._progress.add_task("beginning", total=None)
+        self._progress: Progress | None = None
+        self._task: Any = None
 
     def show(self, progress: Document) -> None:
-        total = progress.get("bytes_total") or None
+        in_bytes = "bytes_total" in progress or progress["kind"] == "restore"
+        if self._progress is None:
+            self._progress = _progress(in_bytes)
+            self._task = self._progress.add_task("", total=None)
+            self._progress.start()
+        done, total = ("bytes", "bytes_total") if in_bytes else ("done", "total")
         self._progress.update(
-            self._task, description=progress_text(progress), completed=progress.get("bytes", 0), total=total
+            self._task,
+            description=progress_text(progress),
+            completed=progress.get(done, 0),
+            total=progress.get(total) or None,
         )
 
     def __enter__(self) -> Self:
-        self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if self._progress is not None:
+            self._progress.stop()
+
+
+def _progress(in_bytes: bool) -> "Progress":
+    # rich takes longer to import than most commands to run
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    speed = (TransferSpeedColumn(),) if in_bytes else ()
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), *speed, TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def _display(session: Session) -> AbstractContextManager[Any]:

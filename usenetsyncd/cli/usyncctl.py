@@ -25,6 +25,8 @@ COMMANDS = {
     "events": (_COMMANDS + "logs", "events", "What happened."),
     "share": (_COMMANDS + "share", "share", "Give folders to somebody."),
     "restore": (_COMMANDS + "restore", "restore", "Bring a folder back from Usenet."),
+    "verify": (_COMMANDS + "care", "verify", "Ask whether everything posted is still there."),
+    "repair": (_COMMANDS + "care", "repair", "Post again what was lost."),
     "server": (_COMMANDS + "server", "server", "News servers."),
     "credential": (_COMMANDS + "credential", "credential", "Passwords, encrypted at rest."),
     "config": (_COMMANDS + "config", "config", "Check, show and reload the configuration."),

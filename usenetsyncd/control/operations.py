@@ -103,6 +103,12 @@ class Operations(Protocol):
     def restore(self, order: schema.RestoreOrder) -> schema.Job:
         """Begin a restore. The source is secret: never logged, never in the job."""
 
+    def verify(self, order: schema.VerifyOrder) -> schema.Job:
+        """Begin a check, or join the same one that waits or runs. Raises NotFound, UsageError."""
+
+    def repair(self, order: schema.RepairOrder) -> schema.Job:
+        """Begin a repair, or join the same one that waits or runs. Raises NotFound."""
+
     # -- shares ------------------------------------------------------------------------------
 
     def share_create(self, order: schema.ShareOrder) -> schema.ShareString:

@@ -1,4 +1,4 @@
-"""Work that was asked for: scans, pauses, the queue, jobs, restores, shares."""
+"""Work that was asked for: scans, pauses, the queue, jobs, restores, checks, repairs, shares."""
 
 import threading
 from typing import Annotated
@@ -98,6 +98,16 @@ def _job_routes(routes: APIRouter, operations: Operations, stop: threading.Event
     def restore(order: schema.RestoreOrder) -> Response:
         """Begin a restore; it goes on whether or not anybody watches."""
         return answer(operations.restore(order), 202)
+
+    @routes.post("/verify", status_code=202, responses=described(schema.Job, 202))
+    def verify(order: schema.VerifyOrder) -> Response:
+        """Begin to check what is posted; it goes on whether or not anybody watches."""
+        return answer(operations.verify(order), 202)
+
+    @routes.post("/repair", status_code=202, responses=described(schema.Job, 202))
+    def repair(order: schema.RepairOrder) -> Response:
+        """Begin to post again what checks found lost."""
+        return answer(operations.repair(order), 202)
 
 
 def _share_routes(routes: APIRouter, operations: Operations) -> None:

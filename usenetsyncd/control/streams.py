@@ -14,7 +14,8 @@ from starlette.responses import StreamingResponse
 from usenetsyncd.control.operations import Operations
 from usenetsyncd.control.problems import problem_of, unexpected
 from usenetsyncd.control.schema import SCHEMA, Document, Event, Job, LogLine
-from usenetsyncd.errors import ExitCode, UsenetSyncError
+from usenetsyncd.control.summaries import job_parts, job_progress, job_summary
+from usenetsyncd.errors import UsenetSyncError
 
 log = structlog.get_logger("control")
 
@@ -74,9 +75,14 @@ async def once(rows: Sequence[Event | LogLine]) -> AsyncIterator[bytes]:
 
 
 async def job_lines(operations: Operations, job: Job, stop: threading.Event) -> AsyncIterator[bytes]:
-    """Progress whenever there is some, then the summary; or ``interrupted`` when the daemon stops before."""
+    """Progress whenever there is some, each folder that is done, then the summary; or ``interrupted`` when the
+    daemon stops before."""
     shown: dict[str, Any] | None = None
+    parts = 0
     while job.state not in ENDED:
+        for part in job_parts(job)[parts:]:
+            parts += 1
+            yield plain_line(part)
         progress = job_progress(job)
         if progress != shown:
             shown = progress
@@ -87,26 +93,9 @@ async def job_lines(operations: Operations, job: Job, stop: threading.Event) -> 
             return
         await run_in_threadpool(operations.wait_jobs, POLL_S)
         job = await run_in_threadpool(operations.job, job.id)
+    for part in job_parts(job)[parts:]:
+        yield plain_line(part)
     yield plain_line(job_summary(job))
-
-
-def job_progress(job: Job) -> dict[str, Any]:
-    """``{"type": "progress", "job", "state", "phase", "files", ...}``"""
-    return {"schema": SCHEMA, "type": "progress", "job": job.id, "state": job.state, **job.progress}
-
-
-def job_summary(job: Job) -> dict[str, Any]:
-    """``{"type": "summary", "job", "state", "exit_code", "files", "bytes", "failed", ...}``"""
-    counted = {name: job.progress.get(name, 0) for name in ("files", "bytes", "failed")}
-    result = {name: value for name, value in (job.result or {}).items() if name != "type"}
-    summary: dict[str, Any] = {"schema": SCHEMA, "type": "summary", "job": job.id, "kind": job.kind}
-    summary |= {"state": job.state, **counted, **result}
-    if job.state == "done":
-        exit_code = ExitCode.ATTENTION if summary["failed"] else ExitCode.DONE
-    else:
-        exit_code = ExitCode.FAILED
-        summary |= {"error": job.error_code or job.state, "message": job.error or f"the job was {job.state}"}
-    return summary | {"exit_code": int(exit_code)}
 
 
 async def document_lines(documents: Iterator[Document]) -> AsyncIterator[bytes]:

@@ -11,6 +11,7 @@ import click
 from usenetsyncd.cli import completing, quantities
 from usenetsyncd.cli.commands.status import ALIGNMENT, HEADINGS, folder_cells
 from usenetsyncd.cli.frame import Document, Session, absolute, common, more, paged, path_value
+from usenetsyncd.cli.telling import FILES_SHOWN, outcome_text
 from usenetsyncd.cli.terminal import clean, note, say, show_table
 from usenetsyncd.control.client import Refused
 from usenetsyncd.errors import ExitCode
@@ -56,7 +57,6 @@ def _described(found: Document) -> list[tuple[str, str]]:
     state = found["state"].replace("_", " ")
     version, moment = found["version"], found["restorable_at"]
     left = quantities.plural(found["pending_files"], "file")
-    verified = found["verified_at"]
     return [
         ("folder", found["id"]),
         ("path", found["path"]),
@@ -75,8 +75,7 @@ def _described(found: Document) -> list[tuple[str, str]]:
             "version",
             f"{version}, restorable as of {quantities.stamp(moment)}" if version else "none published yet",
         ),
-        ("health", found["health"].replace("_", " ")),
-        ("verified", quantities.stamp(verified) if verified else "never"),
+        *_health(found),
         ("scanned", quantities.stamp(found["scanned_at"]) if found["scanned_at"] else "not yet"),
         ("watched", "" if found["watched"] is None else quantities.plural(found["watched"], "directory")),
         (
@@ -89,6 +88,37 @@ def _described(found: Document) -> list[tuple[str, str]]:
         ("priority", found["priority"]),
         ("newsgroups", ", ".join(found["newsgroups"])),
         ("fingerprint", found["fingerprint"]),
+    ]
+
+
+def _health(found: Document) -> list[tuple[str, str]]:
+    damage, check = found["damage"], found["last_check"]
+    word = found["health"].replace("_", " ")
+    lost = quantities.plural(damage["lost"], "segment")
+    kept = [
+        f"{quantities.plural(int(servers), 'server')}: {quantities.plural(segments, 'segment')}"
+        for servers, segments in sorted(damage["backbones"].items(), key=lambda pair: int(pair[0]))
+    ]
+    checked = ""
+    if check is not None:
+        checked = outcome_text("verify", check)
+        checked += f"; {check['statement']}" if check["statement"] else ""
+    hidden = len(damage["files"]) - FILES_SHOWN
+    return [
+        ("health", f"{word}: {damage['reasons'][0]}" if damage["reasons"] else word),
+        *(("", reason) for reason in damage["reasons"][1:]),
+        (
+            "lost",
+            f"{lost}, {damage['at_risk']} more at risk: {damage['action']}"
+            if damage["lost"] or damage["at_risk"]
+            else "",
+        ),
+        *(("not whole", path) for path in damage["files"][:FILES_SHOWN]),
+        ("", f"and {hidden} more: usyncctl folder show {found['id']} --json" if hidden > 0 else ""),
+        ("kept on", ", ".join(kept)),
+        ("verified", quantities.stamp(found["verified_at"]) if found["verified_at"] else "never"),
+        ("last check", checked),
+        ("next check", quantities.stamp(found["next_check_at"]) if found["next_check_at"] else ""),
     ]
 
 

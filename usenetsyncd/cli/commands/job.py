@@ -3,8 +3,9 @@
 import click
 
 from usenetsyncd.cli import completing, quantities
-from usenetsyncd.cli.following import follow_job, progress_text
+from usenetsyncd.cli.following import follow_job
 from usenetsyncd.cli.frame import Document, Session, common, more, paged
+from usenetsyncd.cli.telling import outcome_text, progress_text
 from usenetsyncd.cli.terminal import clean, note, say, show_table
 
 STATES = ("queued", "running", "paused", "done", "failed", "cancelled")
@@ -46,10 +47,8 @@ def job_list(session: Session, state: str | None, limit: int, after: str | None)
 def _detail(one: Document) -> str:
     if one["error"]:
         return str(one["error"])
-    result = one["result"]
-    if result and "files" in result:
-        failed = f", {result['failed']} failed" if result.get("failed") else ""
-        return f"{quantities.plural(result['files'], 'file')}, {quantities.size(result['bytes'])}{failed}"
+    if one["result"]:
+        return outcome_text(one["kind"], one["result"])
     return progress_text(one["progress"]) if one["progress"] else ""
 
 
@@ -71,7 +70,7 @@ def job_show(session: Session, job_id: int, follow: bool) -> int:
     if detail := _detail(found):
         say(f"  {clean(detail)}")
     for failure in (found["result"] or {}).get("failures", []):
-        say(f"  ! {clean(failure['path'])}: {clean(failure['reason'])}")
+        say(f"  ! {clean(failure.get('path') or failure.get('what'))}: {clean(failure['reason'])}")
     return 0
 
 

@@ -12,6 +12,13 @@ from usenetsyncd.control.schema.bases import (
     Priority,
     Request,
 )
+from usenetsyncd.control.schema.care import (
+    DAMAGED_FILES_SHOWN,
+    Damage,
+    LastCheck,
+    RepairOrder,
+    VerifyOrder,
+)
 from usenetsyncd.control.schema.folders import (
     FileStatus,
     FileVersion,
@@ -77,6 +84,7 @@ from usenetsyncd.control.schema.work import (
 
 __all__ = [
     "ARTICLE_STATES",
+    "DAMAGED_FILES_SHOWN",
     "DEFAULT_PAGE",
     "PAGE_LIMIT",
     "SCHEMA",
@@ -90,6 +98,7 @@ __all__ = [
     "CredentialList",
     "CredentialValue",
     "DaemonState",
+    "Damage",
     "Document",
     "Event",
     "FileStatus",
@@ -110,6 +119,7 @@ __all__ = [
     "Idle",
     "Job",
     "JobPage",
+    "LastCheck",
     "LogLine",
     "Model",
     "PauseRequest",
@@ -119,6 +129,7 @@ __all__ = [
     "QueuePage",
     "QueueSelection",
     "QueuedArticle",
+    "RepairOrder",
     "Request",
     "RestoreOrder",
     "ScanEnded",
@@ -136,5 +147,6 @@ __all__ = [
     "Transfer",
     "Trouble",
     "Verdict",
+    "VerifyOrder",
     "Version",
 ]

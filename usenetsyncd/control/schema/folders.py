@@ -15,6 +15,7 @@ from usenetsyncd.control.schema.bases import (
     Request,
     WithPath,
 )
+from usenetsyncd.control.schema.care import Damage, LastCheck
 from usenetsyncd.control.schema.state import Folder
 
 
@@ -38,6 +39,9 @@ class FolderDetail(Document, Folder):
     published_at: Moment | None = None
     activity: str = ""
     newsgroups: Sequence[str] = ()
+    damage: Damage = Damage()
+    last_check: LastCheck | None = None
+    next_check_at: Moment | None = None
     options: Mapping[str, Any] = Field(default_factory=dict)
 
 

@@ -144,9 +144,15 @@ class Counted(Document):
 class Job(Document):
     """One job: what was asked, how far it is, how it ended.
 
-    state: queued, running, paused, done, failed or cancelled. target: what it works on, for people.
-    progress: ``phase``, ``files``, ``files_total``, ``bytes``, ``bytes_total``, ``failed`` as far as known.
-    result: of a restore ``version``, ``files``, ``bytes``, ``failed``, ``failures`` [{path, reason}], ``warnings``.
+    kind: restore, verify or repair. state: queued, running, paused, done, failed or cancelled.
+    target: what it works on, for people.
+    progress of a restore: ``phase``, ``files``, ``files_total``, ``bytes``, ``bytes_total``, ``failed`` as far as
+    known; of a check or repair ``phase``, ``folder``, ``done``, ``total`` and the counts of its result; ``parts`` has
+    the folders that are done.
+    result of a restore: ``version``, ``files``, ``bytes``, ``failed``, ``failures`` [{path, reason}], ``warnings``;
+    of a check: ``checked``, ``missing``, ``corrupt``, ``unknown``, ``sampled``, ``at_risk``, ``unrepairable``,
+    ``servers`` [{server, checked, missing, corrupt, unknown}]; of a repair: ``reposted``, ``rebuilt``,
+    ``unrepairable``, ``waiting``, ``failures`` [{what, reason}]; both with ``folders``, the same of each folder.
     """
 
     id: int
