@@ -11,6 +11,9 @@ from usenetsyncd.model import ArticleKind, Priority
 
 _POSTED = int(ArticleState.POSTED)
 _LEASED = frozenset({ArticleState.SENDING, ArticleState.ASKING})
+_POSTED_ONCE = frozenset({ArticleState.POSTED, ArticleState.FAILED})
+# Two bytes in an address.
+LAST_GENERATION = 0xFFFF
 _Key = tuple[int, int]
 
 
@@ -41,6 +44,8 @@ def posted(database: Connection, articles: Sequence[PostedArticle]) -> int:
         )
         if state == ArticleState.FAILED:
             _forget_failure(database, article.segment_row, article.copy)
+        if article.generation:
+            _await_check(database, article)
         tallies.move(folder_id, state, _POSTED, length)
         if kind == ArticleKind.INDEX and article.copy == 0:
             index_segments.append(article.segment_row)
@@ -48,6 +53,14 @@ def posted(database: Connection, articles: Sequence[PostedArticle]) -> int:
     _release_heads(database, index_segments, tallies)
     tallies.write(database)
     return news
+
+
+def _await_check(database: Connection, article: PostedArticle) -> None:
+    """What was found of older generations holds until somebody has looked at this one."""
+    database.run(
+        "UPDATE finding SET reposted_at = ? WHERE segment_id = ? AND copy = ? AND generation < ?",
+        (article.posted_at, article.segment_row, article.copy, article.generation),
+    )
 
 
 def server_id(database: Connection, name: str) -> int:
@@ -141,6 +154,30 @@ def next_generation(database: Connection, segment_row: int, copy: int) -> int:
     ).fetchone()
     _tally(database, found, ArticleState.QUEUED)
     return int(row[0])
+
+
+def repost(database: Connection, keys: Iterable[_Key]) -> int:
+    """Articles that were posted once get a fresh name each, and are queued to be posted under it."""
+    count = 0
+    tallies = Tallies()
+    for segment_row, copy in keys:
+        found = _find(database, segment_row, copy)
+        if found is None or found[0] not in _POSTED_ONCE:
+            continue
+        state, folder_id, length, _ = found
+        changed = database.run(
+            "UPDATE article SET state = ?, generation = generation + 1, priority = ?, not_before = 0, attempts = 0, "
+            "message_id = NULL WHERE segment_id = ? AND copy = ? AND generation < ?",
+            (int(ArticleState.QUEUED), int(Priority.HIGH), segment_row, copy, LAST_GENERATION),
+        )
+        if not changed.rowcount:
+            continue
+        if state == ArticleState.FAILED:
+            _forget_failure(database, segment_row, copy)
+        tallies.move(folder_id, state, ArticleState.QUEUED, length)
+        count += 1
+    tallies.write(database)
+    return count
 
 
 def fail(database: Connection, segment_row: int, copy: int, reason: str, at: float) -> None:

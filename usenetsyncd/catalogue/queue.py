@@ -90,6 +90,15 @@ class Queue:
             lambda database: outcomes.next_generation(database, segment_row, copy), durable=True
         )
 
+    def repost(self, keys: Keys) -> "Future[int]":
+        """Posted or failed articles are queued again, each under a new name, before all that is not urgent.
+
+        Resolves when the new generations survive power loss: none is ever used twice. Returns how many were queued;
+        those that are in the queue already stay as they are. Findings about them stay until the new ones are checked.
+        """
+        given = [(key[0], key[1]) for key in keys]
+        return self._writer.submit(lambda database: outcomes.repost(database, given), durable=True)
+
     def failed(self, segment_row: int, copy: int, reason: str) -> "Future[None]":
         """Every attempt is used up: it stays until somebody asks for a retry."""
         at = self._clock.now()

@@ -350,8 +350,8 @@ class KnownHead(Table):
 class Finding(Table):
     """An article that a server has lost or spoilt. Sparse: what is as it should be has no row.
 
-    damage: 1 missing, 2 corrupt, 3 not there and not expected there. generation: the one that was asked for. reposted_at: a newer generation is on a
-    server since then, and waits for its first check.
+    damage: 1 missing, 2 corrupt, 3 not there and not expected there. generation: the one that was asked for.
+    reposted_at: a newer generation is on a server since then, and waits for its first check.
     """
 
     segment_id = pw.IntegerField()
