@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 from usenetsyncd.errors import FileChanged, FormatError
 from usenetsyncd.folders.attributes import (
     Attributes,
-    apply_attributes,
+    Refusals,
+    apply_owner,
+    apply_xattrs,
+    hand_nothing_down,
     pack_attributes,
     read_attributes,
     unpack_attributes,
 )
-from usenetsyncd.folders.root import FolderRoot
+from usenetsyncd.folders.root import PATH_ONLY, FolderRoot
 from usenetsyncd.model import Owner, RelativePath
 
 FILE = RelativePath(b"file")
@@ -63,7 +66,9 @@ def test_owner_and_xattrs_travel_from_one_file_to_another(tmp_path: Path) -> Non
         assert kept == Attributes(
             Owner(os.getuid(), (tmp_path / "file").stat().st_gid), ((b"user.\xff", b"\0value"),)
         )
-        assert apply_attributes(root.fd, b"copy", kept) == []
+        opened = os.open(tmp_path / "copy", os.O_RDONLY)
+        assert apply_xattrs(opened, kept) + apply_owner(opened, kept.owner) == []
+        os.close(opened)
     assert os.getxattr(tmp_path / "copy", b"user.\xff") == b"\0value"
 
 
@@ -83,10 +88,28 @@ def test_nothing_asked_for_is_nothing_kept(tmp_path: Path) -> None:
 def test_a_symlink_is_never_followed_and_security_labels_are_never_set(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("file")
-    hostile = Attributes(None, ((b"security.capability", b"x"), (b"trusted.x", b"x"), (b"user.x", b"x")))
+    never = [b"security.capability", b"system.other", b"trusted.x"]
+    hostile = Attributes(None, (*((name, b"x") for name in never), (b"user.x", b"x")))
     with FolderRoot(tmp_path) as root:
-        refused = apply_attributes(root.fd, b"link", hostile)
-        assert refused == [b"security.capability", b"trusted.x", b"user.x"]
-        assert os.listxattr(tmp_path / "file") == []
-        assert apply_attributes(root.fd, b"file", hostile) == [b"security.capability", b"trusted.x"]
-    assert os.listxattr(tmp_path / "file") == ["user.x"]
+        for name, refused in ((b"link", [*never, b"user.x"]), (b"file", never)):
+            opened = root.open_below(RelativePath(name), PATH_ONLY | os.O_NOFOLLOW)
+            assert apply_xattrs(opened, hostile) == refused
+            os.close(opened)
+            assert os.listxattr(tmp_path / "file") == ([] if name == b"link" else ["user.x"])
+
+
+def test_what_could_not_be_set_is_counted_by_its_name() -> None:
+    refusals = Refusals()
+    refusals.add([b"user.a"])
+    refusals.add([b"user.b", b"user.a"])
+    assert refusals.counts() == [(b"user.a", 2), (b"user.b", 1)]
+    refusals.add(b"user.%d" % number for number in range(1_000))
+    assert len(refusals.counts()) == 101
+    assert sum(count for _, count in refusals.counts()) == 1_003
+
+
+def test_a_folder_that_hands_down_no_acl_is_left_alone(tmp_path: Path) -> None:
+    opened = os.open(tmp_path, os.O_RDONLY)
+    hand_nothing_down(opened)
+    os.close(opened)
+    assert os.listxattr(tmp_path) == []

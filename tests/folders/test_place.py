@@ -11,7 +11,7 @@ import pytest
 from tests.folders.zoo import as_nobody, deep_path, make_zoo, public_directory
 from usenetsyncd.errors import DiskFull, LimitExceeded, RootMissing, TargetExists, TargetUnwritable
 from usenetsyncd.folders.attributes import Attributes
-from usenetsyncd.folders.place import Sameness, Target
+from usenetsyncd.folders.place import FolderLook, Sameness, Target
 from usenetsyncd.folders.read import open_file, read_target
 from usenetsyncd.folders.root import FolderRoot
 from usenetsyncd.folders.safety import placing_problem
@@ -61,7 +61,7 @@ def test_setuid_setgid_and_sticky_are_dropped(tmp_path: Path) -> None:
     with Target(tmp_path) as target:
         put(target, b"file", b"x", mode=0o7755)
         target.make_folder(RelativePath(b"folder"))
-        assert target.finish_folders([(RelativePath(b"folder"), 0o7777, OLD_NS)]) == []
+        assert target.finish_folders([FolderLook(RelativePath(b"folder"), 0o7777, OLD_NS)]) == []
     assert (tmp_path / "file").stat().st_mode & 0o7777 == 0o755
     assert (tmp_path / "folder").stat().st_mode & 0o7777 == 0o777
 
@@ -191,9 +191,8 @@ def test_folders_get_their_mode_and_time_after_what_is_in_them(tmp_path: Path) -
         for path in folders:
             target.make_folder(path)
         put(target, b"a/x/y/file", b"x")
-        assert (
-            target.finish_folders((path, 0o500, OLD_NS + number) for number, path in enumerate(folders)) == []
-        )
+        looks = (FolderLook(path, 0o500, OLD_NS + number) for number, path in enumerate(folders))
+        assert target.finish_folders(looks) == []
     for number, path in enumerate(folders):
         status = os.stat(os.path.join(os.fsencode(tmp_path), path))
         assert (status.st_mode & 0o7777, status.st_mtime_ns) == (0o500, OLD_NS + number)
@@ -209,7 +208,8 @@ def test_a_read_only_tree_is_restored_and_restored_again_without_privileges() ->
                     for folder in (b"a", b"a/b"):
                         target.make_folder(RelativePath(folder))
                     put(target, b"a/b/file", content, overwrite=True)
-                    folders = [(RelativePath(b"a"), 0o500, OLD_NS), (RelativePath(b"a/b"), 0o000, OLD_NS)]
+                    looks = ((b"a", 0o500), (b"a/b", 0o000))
+                    folders = [FolderLook(RelativePath(path), mode, OLD_NS) for path, mode in looks]
                     assert target.finish_folders(folders) == []
                 target.make_folder(RelativePath(b"a/b"))
                 assert (path / "target/a/b/file").read_bytes() == b"two"
@@ -274,13 +274,20 @@ def test_a_file_that_is_there_already_gets_its_mode_and_attributes(tmp_path: Pat
     (tmp_path / "outside").chmod(0o600)
     with Target(tmp_path / "target") as target:
         put(target, FILE, b"x", mode=0o644)
-        target.set_mode(FILE, 0o4711)
-        assert target.set_attributes(FILE, Attributes(None, ((b"user.a", b"b"),))) == []
+        there = Entry(FILE, EntryKind.FILE, 1, OLD_NS, 0o4711)
+        assert target.compare(FILE, there) is Sameness.BUT_FOR_MODE
+        kept = Attributes(None, ((b"security.x", b""), (b"user.a", b"b")))
+        target.dress_again(FILE, 0o4711, kept)
+        assert target.compare(FILE, there) is Sameness.SAME
+        assert target.refusals.counts() == [(b"security.x", 1)]
+        placed = tmp_path / "target" / "folder" / "file"
+        before = placed.stat().st_ctime_ns
+        target.dress_again(FILE, 0o4711, kept)
+        assert placed.stat().st_ctime_ns == before  # what is right already is not touched
         target.make_symlink(RelativePath(b"link"), b"../outside", 0, overwrite=False)
-        target.set_mode(RelativePath(b"link"), 0o777)
+        target.dress_again(RelativePath(b"link"), 0o777, kept)
         with pytest.raises(TargetUnwritable):
-            target.set_mode(RelativePath(b"gone"), 0o777)
-    placed = tmp_path / "target" / "folder" / "file"
+            target.dress_again(RelativePath(b"gone"), 0o777)
     assert placed.stat().st_mode & 0o7777 == 0o711
     assert os.getxattr(placed, "user.a") == b"b"
     assert (tmp_path / "outside").stat().st_mode & 0o7777 == 0o600
@@ -294,7 +301,7 @@ def test_the_zoo_comes_back_as_it_was(tmp_path: Path) -> None:
         folders = []
         for listing in walk(root):
             assert listing.status is not None
-            folders.append((listing.path, listing.status.mode, listing.status.mtime_ns))
+            folders.append(FolderLook(listing.path, listing.status.mode, listing.status.mtime_ns))
             target.make_folder(listing.path)
             for entry in listing.entries:
                 path = listing.path_of(entry.name)
@@ -340,7 +347,7 @@ def test_the_longest_path_is_made(tmp_path: Path) -> None:
         put(target, path, b"deep")
         entry = Entry(path, EntryKind.FILE, size=4, mtime_ns=OLD_NS)
         assert target.compare(path, entry) is Sameness.SAME
-        assert target.finish_folders([(RelativePath(folders), 0o755, OLD_NS)]) == []
+        assert target.finish_folders([FolderLook(RelativePath(folders), 0o755, OLD_NS)]) == []
 
 
 def test_many_threads_make_the_same_folders_at_once(tmp_path: Path) -> None:

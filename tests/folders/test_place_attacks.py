@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from usenetsyncd.errors import FolderError, FormatError, TargetExists, TargetUnwritable, UnsafePath
 from usenetsyncd.folders import root as root_module
-from usenetsyncd.folders.place import Target
+from usenetsyncd.folders.place import FolderLook, Target
 from usenetsyncd.folders.safety import DEPTH_LIMIT, check_path
 from usenetsyncd.model import Entry, EntryKind, RelativePath
 
@@ -79,7 +79,7 @@ def test_unsafe_paths_are_refused_by_everything_that_makes_something(tmp_path: P
             with pytest.raises(UnsafePath):
                 attempt()
         if path:
-            ((failed, error),) = target.finish_folders([(unsafe, 0o755, 0)])
+            ((failed, error),) = target.finish_folders([FolderLook(unsafe, 0o755, 0)])
             assert failed == unsafe
             assert isinstance(error, UnsafePath)
     assert os.listdir(tmp_path) == ["target"]
@@ -131,7 +131,7 @@ def test_a_link_that_was_restored_is_never_walked_through(tmp_path: Path, outsid
                 )
             with pytest.raises(UnsafePath):
                 target.make_hard_link(RelativePath(link), RelativePath(b"mine"), overwrite=True)
-            ((_, error),) = target.finish_folders([(RelativePath(link), 0o777, 0)])
+            ((_, error),) = target.finish_folders([FolderLook(RelativePath(link), 0o777, 0)])
             assert isinstance(error, UnsafePath)
         assert target.sweep() == 0
 
@@ -210,7 +210,9 @@ def test_a_folder_that_keeps_turning_into_a_symlink_never_lets_anything_out(
                         placing.write(0, b"x")
                         placing.finish(0o644, 0, overwrite=True, flush=False)
                     target.make_symlink(RelativePath(b"a/b/link%d" % number), b"x", 0, overwrite=True)
-                    target.finish_folders([(RelativePath(b"a"), 0o755, 5), (RelativePath(b"a/b"), 0o755, 5)])
+                    target.finish_folders(
+                        [FolderLook(RelativePath(path), 0o755, 5) for path in (b"a", b"a/b")]
+                    )
                     placed += 1
                 except (FolderError, FormatError):
                     refused += 1

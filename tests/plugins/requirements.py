@@ -55,6 +55,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "openssl": _command("openssl", "openssl"),
     "procps": _command("/bin/kill", "procps"),
     "root": lambda: None if os.geteuid() == 0 else "not root",
+    "rsync": _command("rsync", "rsync"),
     "systemd-analyze": _command("systemd-analyze", "systemd"),
     "systemd-python": _systemd_python_missing,
     "user-namespaces": _user_namespaces_missing,

@@ -20,6 +20,7 @@ from usenetsyncd.errors import (
 )
 from usenetsyncd.flows.restore_plan import DONE, FAILED, OPEN, Item, Need, RestorePlan
 from usenetsyncd.folders import read
+from usenetsyncd.folders.attributes import Attributes
 from usenetsyncd.folders.place import Target
 from usenetsyncd.folders.placing import Placing
 from usenetsyncd.folders.safety import split
@@ -44,13 +45,15 @@ class FileAssembly:
         target: Target,
         rings: tuple[ReadKeys, ...],
         overwrite: bool,
+        kept: Callable[[Item], Attributes],
         check_stop: Callable[[], None] = lambda: None,
     ) -> None:
-        """check_stop: called while long files are hashed; raises to end it."""
+        """kept: the attributes that a file gets. check_stop: called while long files are hashed; raises to end it."""
         self._plan = plan
         self._target = target
         self._identities = [keys.identity for keys in rings]
         self._overwrite = overwrite
+        self._kept = kept
         self._check_stop = check_stop
         self._lock = Lock()
         self._placings: OrderedDict[int, _Open] = OrderedDict()
@@ -87,7 +90,7 @@ class FileAssembly:
         with SmallFiles(self._target, self._overwrite, self._plan.token) as small:
             for item in items:
                 try:
-                    small.place(item.entry, b"")
+                    small.place(item.entry, b"", self._kept(item))
                     done.append(item.id)
                 except UsenetSyncError as error:
                     self.fail(item, error)
@@ -112,7 +115,7 @@ class FileAssembly:
         entry = item.entry
         if not any(content_hash(key, piece)[:HASH_BYTES] == entry.content_hash for key in self._identities):
             raise ContentMismatch("the content is not the one that the index names")
-        small.place(entry, piece)
+        small.place(entry, piece, self._kept(item))
 
     def _write_part(self, need: Need, piece: memoryview) -> None:
         while True:
@@ -178,7 +181,8 @@ class FileAssembly:
                 if not self._plan.is_ready(item.id):
                     return
                 if self._is_right(item.entry, opened.placing):
-                    opened.placing.finish(item.entry.mode, item.entry.mtime_ns, self._overwrite, flush=False)
+                    mode, mtime_ns = item.entry.mode, item.entry.mtime_ns
+                    opened.placing.finish(mode, mtime_ns, self._overwrite, False, self._kept(item))
                     self._plan.set_state(item.id, DONE)
                     break
                 if item.id in self._begun:

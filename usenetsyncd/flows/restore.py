@@ -5,6 +5,7 @@ rest is restored. Each segment is fetched once, each file is hashed before it ge
 restore goes on with what is not there yet.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -29,12 +30,12 @@ from usenetsyncd.flows.locate import Located
 from usenetsyncd.flows.restore_index import PlanMaker, capacity_of
 from usenetsyncd.flows.restore_plan import DONE, FAILED, Item, RestorePlan
 from usenetsyncd.flows.retrieve import retrieve
-from usenetsyncd.folders.place import Sameness, Target
+from usenetsyncd.folders.attributes import Attributes
+from usenetsyncd.folders.place import FolderLook, Sameness, Target
 from usenetsyncd.folders.small import sweep_small
 from usenetsyncd.model import (
     ArticleAddress,
     ArticleKind,
-    Entry,
     EntryKind,
     MessageId,
     RelativePath,
@@ -49,6 +50,7 @@ log = structlog.get_logger("restore")
 
 PLAN_REPORT = 2_000
 DONE_BATCH = 2_000
+REFUSALS_SHOWN = 5
 FETCH_BATCH = 256
 # A part that does not add up is fetched once more from the start, then given up.
 CONTENT_ROUNDS = 3
@@ -56,12 +58,17 @@ CONTENT_ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """What to restore and where. paths: those and everything below them; none means all."""
+    """What to restore and where. paths: those and everything below them; none means all.
+
+    owner: give files the numeric owners that the version names, where it names them and we may. Only on request:
+    it is the publisher who says whose they will be.
+    """
 
     target: Path
     paths: tuple[RelativePath, ...] = ()
     overwrite: bool = False
     dry_run: bool = False
+    owner: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,7 @@ class Restore:
         self._planned = 0
         self._resumed = False
         self._assembly: FileAssembly | None = None
+        self._refused: list[tuple[bytes, int]] = []
         self._failure: UsenetSyncError | None = None
         self._failure_lock = Lock()
 
@@ -150,7 +158,12 @@ class Restore:
             self._skip_what_is_there(target)
         self._done = self._plan.done_totals()
         assembly = self._assembly = FileAssembly(
-            self._plan, target, self._located.rings, self._request.overwrite, self._check_stop
+            self._plan,
+            target,
+            self._located.rings,
+            self._request.overwrite,
+            self._kept,
+            self._check_stop,
         )
         try:
             self._fetch_contents(assembly)
@@ -163,21 +176,27 @@ class Restore:
             sweep_small(target, self._plan.token)
         self._make_symlinks(target)
         self._finish_folders(target)
+        self._refused = target.refusals.counts()
         target.sync()
 
     def _make_folders(self, target: Target) -> None:
         for item in self._plan.items(EntryKind.FOLDER):
             self._check_stop()
-            self._each(item, lambda item=item: target.make_folder(item.entry.path))  # type: ignore[misc]
+            self._each(item, lambda item=item: target.make_folder(item.entry.path, self._kept(item)))  # type: ignore[misc]
 
     def _skip_what_is_there(self, target: Target) -> None:
-        """Files that stand there already are kept if they are the same, and never replaced unasked."""
+        """Files that stand there already are kept if they are the same, and never replaced unasked.
+
+        What a file is kept under is put right: permission bits, and attributes where the version has any.
+        """
         done: list[int] = []
         for item in self._plan.items(EntryKind.FILE):
             self._check_stop()
             try:
                 sameness = target.compare(item.entry.path, item.entry)
-                if sameness is Sameness.SAME:
+                if sameness in (Sameness.SAME, Sameness.BUT_FOR_MODE):
+                    if sameness is Sameness.BUT_FOR_MODE or item.attributes:
+                        target.dress_again(item.entry.path, item.entry.mode, self._kept(item))
                     done.append(item.id)
                 elif sameness is Sameness.DIFFERENT and not self._request.overwrite:
                     raise TargetExists("a different file stands there already; --overwrite replaces it")
@@ -287,17 +306,22 @@ class Restore:
     def _make_symlinks(self, target: Target) -> None:
         for item in self._plan.items(EntryKind.SYMLINK):
             self._check_stop()
-            entry = item.entry
-            if self._each(item, lambda entry=entry: self._make_symlink(target, entry)):  # type: ignore[misc]
+            if self._each(item, lambda item=item: self._make_symlink(target, item)):  # type: ignore[misc]
                 self._plan.set_state(item.id, DONE)
 
-    def _make_symlink(self, target: Target, entry: Entry) -> None:
+    def _make_symlink(self, target: Target, item: Item) -> None:
+        entry, overwrite = item.entry, self._request.overwrite
         if target.compare(entry.path, entry) is not Sameness.SAME:
-            target.make_symlink(entry.path, entry.target, entry.mtime_ns, self._request.overwrite)
+            target.make_symlink(entry.path, entry.target, entry.mtime_ns, overwrite, self._kept(item))
+
+    def _kept(self, item: Item) -> Attributes:
+        """What an item gets of the attributes that the version has."""
+        kept = self._plan.attributes_of(item)
+        return kept if self._request.owner or kept.owner is None else Attributes(None, kept.xattrs)
 
     def _finish_folders(self, target: Target) -> None:
         folders = (
-            (item.entry.path, item.entry.mode, item.entry.mtime_ns)
+            FolderLook(item.entry.path, item.entry.mode, item.entry.mtime_ns, self._kept(item))
             for item in self._plan.items(EntryKind.FOLDER, open_only=False)
         )
         for error in target.finish_folders(folders):
@@ -339,6 +363,14 @@ class Restore:
         files, size = self._totals if self._request.dry_run else self._plan.done_totals()
         failures = tuple(self._plan.failures())
         version = self._located.head.version
-        return RestoreSummary(
-            version, files, size, self._plan.failed_count(), failures, self._located.warnings
-        )
+        warnings = (*self._located.warnings, *_refusals(self._refused))
+        return RestoreSummary(version, files, size, self._plan.failed_count(), failures, warnings)
+
+
+def _refusals(counts: list[tuple[bytes, int]]) -> tuple[str, ...]:
+    """One line for all attributes that could not be set, or none."""
+    if not counts:
+        return ()
+    named = [f"{os.fsdecode(name)!r} of {count:,}" for name, count in counts[:REFUSALS_SHOWN]]
+    more = f" and {len(counts) - len(named):,} more" if len(counts) > len(named) else ""
+    return (f"attributes of some files and folders could not be set here: {', '.join(named)}{more}",)

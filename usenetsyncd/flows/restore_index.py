@@ -12,6 +12,8 @@ from pathlib import Path
 from usenetsyncd.errors import ArticleMissing, FormatError, LimitExceeded, NotFound, UnsafePath
 from usenetsyncd.flows.index_reader import IndexReader, LostPage, surviving_entries
 from usenetsyncd.flows.restore_plan import Part, RestorePlan
+from usenetsyncd.flows.restore_rows import packed_attributes
+from usenetsyncd.folders.attributes import unpack_attributes
 from usenetsyncd.folders.safety import check_path
 from usenetsyncd.model import (
     SEGMENT_SIZE_BYTES,
@@ -89,6 +91,7 @@ class PlanMaker:
         else:
             self._accepted.append((entry, parts))
             self._waiting_bytes += len(entry.path) + len(entry.target) + PART_BYTES * len(parts)
+            self._waiting_bytes += sum(len(name) + len(content) for name, content in entry.xattrs)
         if self._waiting_bytes > BATCH_BYTES or len(self._accepted) + len(self._rejected) > BATCH_ENTRIES:
             self._flush()
 
@@ -172,6 +175,8 @@ def check_entry(entry: Entry, capacity_bytes: int) -> None:
         raise UnsafePath("the root of a folder must be a folder")
     if entry.kind is EntryKind.FILE and entry.size > capacity_bytes and not entry.sparse:
         raise LimitExceeded(f"it has {entry.size:,} bytes, more than the whole disk")
+    if entry.xattrs:
+        unpack_attributes(packed_attributes(entry))  # more than any filesystem keeps is refused
     if isinstance(entry.extents, tuple):
         for extent in entry.extents:
             if not 0 < extent.length <= SEGMENT_SIZE_BYTES - extent.offset:

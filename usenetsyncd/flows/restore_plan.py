@@ -7,68 +7,33 @@ flat whatever the size of the folder, and lets every segment be fetched once how
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from usenetsyncd.errors import CatalogueError, DiskFull, UsenetSyncError
 from usenetsyncd.flows.index_reader import LostPage
+from usenetsyncd.flows.restore_rows import (
+    ENTRY_COLUMNS,
+    ITEM_COLUMNS,
+    SCHEMA,
+    Item,
+    Need,
+    Part,
+    item_of,
+    packed_attributes,
+    row_of,
+)
+from usenetsyncd.folders.attributes import NO_ATTRIBUTES, Attributes, unpack_attributes
 from usenetsyncd.model import Entry, EntryKind, RelativePath, SegmentId
 
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE item (
-  id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, kind INTEGER NOT NULL, size INTEGER NOT NULL,
-  mtime_ns INTEGER NOT NULL, mode INTEGER NOT NULL, hash BLOB NOT NULL, target BLOB NOT NULL,
-  link_group BLOB NOT NULL, sparse INTEGER NOT NULL, state INTEGER NOT NULL DEFAULT 0, part TEXT, reason TEXT
-);
-CREATE TABLE lost_page (last BLOB PRIMARY KEY, entries INTEGER NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE segment (id INTEGER PRIMARY KEY, seg_id BLOB NOT NULL UNIQUE, state INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE need (
-  segment INTEGER NOT NULL, item INTEGER NOT NULL, position INTEGER NOT NULL,
-  offset INTEGER NOT NULL, length INTEGER NOT NULL, times INTEGER NOT NULL, PRIMARY KEY (segment, item, position)
-) WITHOUT ROWID;
-CREATE INDEX need_by_item ON need (item);
-CREATE INDEX item_by_kind ON item (kind, path);
-CREATE INDEX item_by_state ON item (state) WHERE state IN (2, 3);
-CREATE INDEX item_by_link ON item (link_group, hash, size, state) WHERE link_group != x'';
-"""
+__all__ = ["DONE", "FAILED", "LINK", "OPEN", "Item", "Need", "Part", "RestorePlan"]
 
 OPEN, DONE, FAILED, LINK = 0, 1, 2, 3
 PAGE_ROWS = 500
 FAILURES_SHOWN = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """``length`` bytes at ``offset`` of a segment, which stand ``times`` times in a row at ``position`` of a file."""
-
-    segment: SegmentId
-    position: int
-    offset: int
-    length: int
-    times: int
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One path to restore; its entry without extents, owner and attributes."""
-
-    id: int
-    entry: Entry
-    part: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """A part of a segment that belongs into a file, ``times`` times in a row."""
-
-    item: Item
-    position: int
-    offset: int
-    length: int
-    times: int
+# Most files of a folder share a few sets of attributes.
+CACHED_ATTRIBUTES = 64
 
 
 class RestorePlan:
@@ -78,6 +43,7 @@ class RestorePlan:
         self._lock = Lock()
         self._path = path
         self._next_item = 1
+        self._attributes: dict[int, Attributes] = {}
         self.token = b""  # eight hexadecimal digits, the same in the whole life of a plan
         try:
             # Lost with the power, never with the process: what is lost is fetched again, not missing.
@@ -94,7 +60,7 @@ class RestorePlan:
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-8000;")
         if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'item_by_link'").fetchone():
             self._db.execute("BEGIN")
-            for statement in _SCHEMA.split(";"):
+            for statement in SCHEMA.split(";"):
                 self._db.execute(statement)
             self._db.execute("INSERT INTO meta VALUES ('token', ?)", (os.urandom(4).hex().encode(),))
             self._db.execute("COMMIT")
@@ -126,23 +92,21 @@ class RestorePlan:
 
     def restart(self) -> None:
         """Forget a plan that was not finished."""
-        tables = ("item", "lost_page", "segment", "need")
+        tables = ("item", "attributes", "lost_page", "segment", "need")
         self._together(*((f"DELETE FROM {table}", [()]) for table in tables))  # noqa: S608 - constant names
         self._next_item = 1
 
     def add(self, entries: Sequence[tuple[Entry, Sequence[Part]]]) -> int:
         """Take in entries with their parts, which have been checked; no path twice. Returns the last one's item."""
         rows = self._segment_rows(part for _, parts in entries for part in parts)
+        sets = self._attribute_rows([entry for entry, _ in entries])
         items: list[tuple[object, ...]] = []
         needs: list[tuple[object, ...]] = []
         for item, (entry, parts) in enumerate(entries, self._next_item):
-            items.append((item, *_row_of(entry)))
+            items.append((item, *row_of(entry, sets.get(packed_attributes(entry), 0))))
             needs += [(rows[p.segment], item, p.position, p.offset, p.length, p.times) for p in parts]
         self._next_item += len(items)
-        self._together(
-            (f"INSERT INTO item (id, {', '.join(_ENTRY)}) VALUES (?{',?' * len(_ENTRY)})", items),  # noqa: S608
-            (_ADD_NEED, needs),
-        )
+        self._together((_ADD_ITEM, items), (_ADD_NEED, needs))
         return self._next_item - 1
 
     def add_parts(self, item: int, parts: Sequence[Part]) -> None:
@@ -170,6 +134,31 @@ class RestorePlan:
             marks = ",".join("?" * len(some))
             rows.update(self._all(f"SELECT seg_id, id FROM segment WHERE seg_id IN ({marks})", *some))  # noqa: S608
         return rows
+
+    def _attribute_rows(self, entries: Sequence[Entry]) -> dict[bytes, int]:
+        """The row of each set of attributes, made where it is new."""
+        sets = list(dict.fromkeys(packed for entry in entries if (packed := packed_attributes(entry))))
+        if not sets:
+            return {}
+        self._together(
+            ("INSERT OR IGNORE INTO attributes (packed) VALUES (?)", [(packed,) for packed in sets])
+        )
+        return {
+            packed: self._all("SELECT id FROM attributes WHERE packed = ?", packed)[0][0] for packed in sets
+        }
+
+    def attributes_of(self, item: Item) -> Attributes:
+        """Owner and xattrs of an item, as the index tells them."""
+        if not item.attributes:
+            return NO_ATTRIBUTES
+        kept = self._attributes.get(item.attributes)
+        if kept is None:
+            (row,) = self._all("SELECT packed FROM attributes WHERE id = ?", item.attributes)
+            kept = unpack_attributes(row[0])
+            if len(self._attributes) >= CACHED_ATTRIBUTES:
+                self._attributes.clear()
+            self._attributes[item.attributes] = kept
+        return kept
 
     def reject(self, entries: Sequence[tuple[Entry, str]]) -> None:
         """Entries that must not be made, with the reason; they show up as failures."""
@@ -208,9 +197,9 @@ class RestorePlan:
         state = "AND state = 0" if open_only else "AND state != 2"
         while True:
             where = "AND path > ?" if after is not None else ""
-            query = f"SELECT {_ITEM} FROM item WHERE kind = ? {state} {where} ORDER BY path LIMIT {PAGE_ROWS}"  # noqa: S608
+            query = f"SELECT {ITEM_COLUMNS} FROM item WHERE kind = ? {state} {where} ORDER BY path LIMIT {PAGE_ROWS}"  # noqa: S608
             rows = self._all(query, *((kind, after) if after is not None else (kind,)))
-            yield from map(_item, rows)
+            yield from map(item_of, rows)
             if len(rows) < PAGE_ROWS:
                 return
             after = rows[-1][1]
@@ -240,7 +229,7 @@ class RestorePlan:
         item = position = -1
         while True:
             rows = self._all(
-                f"SELECT need.position, need.offset, need.length, need.times, {_ITEM}"  # noqa: S608
+                f"SELECT need.position, need.offset, need.length, need.times, {ITEM_COLUMNS}"  # noqa: S608
                 " FROM need JOIN item ON item.id = need.item WHERE need.segment = ?"
                 " AND (need.item, need.position) > (?, ?) AND item.state = 0"
                 f" ORDER BY need.item, need.position LIMIT {PAGE_ROWS}",
@@ -248,7 +237,7 @@ class RestorePlan:
                 item,
                 position,
             )
-            yield from (Need(_item(row[4:]), *row[:4]) for row in rows)
+            yield from (Need(item_of(row[4:]), *row[:4]) for row in rows)
             if len(rows) < PAGE_ROWS:
                 return
             item, position = rows[-1][4], rows[-1][0]
@@ -301,16 +290,16 @@ class RestorePlan:
     def links(self) -> list[tuple[Item, Item]]:
         """(link, placed file of its group), at most 500 at a time."""
         rows = self._all(
-            f"SELECT {_ITEM}, (SELECT first.id FROM item AS first WHERE first.link_group = item.link_group"  # noqa: S608
+            f"SELECT {ITEM_COLUMNS}, (SELECT first.id FROM item AS first WHERE first.link_group = item.link_group"  # noqa: S608
             " AND first.link_group != x'' AND first.hash = item.hash AND first.size = item.size"
             " AND first.state = 1 LIMIT 1) AS placed"
             f" FROM item WHERE item.state = 3 AND placed IS NOT NULL LIMIT {PAGE_ROWS}"
         )
-        return [(_item(row), self.item(row[-1])) for row in rows]
+        return [(item_of(row), self.item(row[-1])) for row in rows]
 
     def item(self, item: int) -> Item:
         """One item by its id."""
-        return _item(self._all(f"SELECT {_ITEM} FROM item WHERE id = ?", item)[0])  # noqa: S608
+        return item_of(self._all(f"SELECT {ITEM_COLUMNS} FROM item WHERE id = ?", item)[0])  # noqa: S608
 
     def item_state(self, item: int) -> int:
         """OPEN, DONE, FAILED or LINK."""
@@ -319,11 +308,11 @@ class RestorePlan:
     def complete_files(self) -> list[Item]:
         """Files whose parts are all written but which have no name yet, at most 500 at a time."""
         rows = self._all(
-            f"SELECT {_ITEM} FROM item WHERE state = 0 AND part IS NOT NULL AND NOT EXISTS (SELECT 1 FROM need"  # noqa: S608
+            f"SELECT {ITEM_COLUMNS} FROM item WHERE state = 0 AND part IS NOT NULL AND NOT EXISTS (SELECT 1 FROM need"  # noqa: S608
             " JOIN segment ON segment.id = need.segment WHERE need.item = item.id AND segment.state = 0)"
             f" LIMIT {PAGE_ROWS}"
         )
-        return [_item(row) for row in rows]
+        return [item_of(row) for row in rows]
 
     def open_orphaned_links(self) -> bool:
         """Links whose group was not restored are restored as files of their own; whether there are any."""
@@ -366,30 +355,9 @@ class RestorePlan:
             raise _problem(error) from error
 
 
+_ADD_ITEM = f"INSERT INTO item (id, {', '.join(ENTRY_COLUMNS)}) VALUES (?{',?' * len(ENTRY_COLUMNS)})"  # noqa: S608
 _ADD_NEED = "INSERT INTO need VALUES (?,?,?,?,?,?)"
 _SET_DONE = "UPDATE item SET state = 1, reason = NULL WHERE id = ?"
-_ENTRY = ("path", "kind", "size", "mtime_ns", "mode", "hash", "target", "link_group", "sparse")
-_ITEM = ", ".join(f"item.{column}" for column in ("id", *_ENTRY, "part"))
-_KINDS = {int(kind): kind for kind in EntryKind}
-
-
-def _row_of(entry: Entry) -> tuple[object, ...]:
-    return (
-        entry.path,
-        int(entry.kind),
-        entry.size,
-        entry.mtime_ns,
-        entry.mode,
-        entry.content_hash,
-        entry.target,
-        entry.link_group,
-        entry.sparse,
-    )
-
-
-def _item(row: tuple[Any, ...]) -> Item:
-    entry = Entry(row[1], _KINDS[row[2]], row[3], row[4], row[5], row[6], (), row[7], row[8], bool(row[9]))
-    return Item(row[0], entry, row[10])
 
 
 def _problem(error: sqlite3.Error) -> UsenetSyncError:

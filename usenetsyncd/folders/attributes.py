@@ -3,7 +3,11 @@
 import errno
 import os
 import struct
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from threading import Lock
 
 from usenetsyncd.errors import FormatError
 from usenetsyncd.folders.root import FolderRoot
@@ -13,13 +17,18 @@ from usenetsyncd.model import Owner, RelativePath
 XATTRS_LIMIT = 256
 XATTR_VALUE_LIMIT_BYTES = 65_536  # XATTR_SIZE_MAX, <linux/limits.h>
 PACKED_LIMIT_BYTES = 131_072
+REFUSALS_NAMED = 100  # an index may name as many as it likes
+OTHERS = b"others"
 
 _OWNER = struct.Struct(">BII")
 _NAME = struct.Struct(">BI")
 # Nothing there, not supported here, or not for us to see.
 _NO_XATTRS = frozenset({errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENOENT})
-# Another machine must not be able to raise privileges or relabel by way of a folder.
+# Another machine must not be able to raise privileges or relabel by way of a folder: these are never kept,
 _NEVER = (b"security.", b"trusted.")
+# and only these are ever set. An ACL gives rights on the file itself, as its mode does; user.* gives none.
+_ACL_DEFAULT = b"system.posix_acl_default"
+_ACLS = frozenset({b"system.posix_acl_access", _ACL_DEFAULT})
 _HAS_XATTRS = hasattr(os, "listxattr")
 
 
@@ -29,6 +38,34 @@ class Attributes:
 
     owner: Owner | None = None
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
+
+    @property
+    def hands_down(self) -> bool:
+        """Whether what is made in this folder gets an ACL from it."""
+        return any(name == _ACL_DEFAULT for name, _ in self.xattrs)
+
+
+NO_ATTRIBUTES = Attributes()
+
+
+class Refusals:
+    """Counts what could not be set on files, by name of the attribute; threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._counts: Counter[bytes] = Counter()
+
+    def add(self, names: Iterable[bytes]) -> None:
+        """Some could not be set on one file."""
+        with self._lock:
+            for name in names:
+                known = name in self._counts or len(self._counts) < REFUSALS_NAMED
+                self._counts[name if known else OTHERS] += 1
+
+    def counts(self) -> list[tuple[bytes, int]]:
+        """(name, files), the most frequent first."""
+        with self._lock:
+            return self._counts.most_common()
 
 
 def read_attributes(root: FolderRoot, path: RelativePath, owner: bool, xattrs: bool) -> bytes:
@@ -59,7 +96,7 @@ def pack_attributes(kept: Attributes) -> bytes:
 def unpack_attributes(packed: bytes) -> Attributes:
     """The reverse of ``pack_attributes``. Raises FormatError."""
     if not packed:
-        return Attributes()
+        return NO_ATTRIBUTES
     if not _OWNER.size <= len(packed) <= PACKED_LIMIT_BYTES or packed[0] > 1:
         raise FormatError("attributes have a wrong length or flag")
     has_owner, uid, gid = _OWNER.unpack_from(packed)
@@ -78,26 +115,53 @@ def unpack_attributes(packed: bytes) -> Attributes:
     return Attributes(Owner(uid, gid) if has_owner else None, tuple(xattrs))
 
 
-def apply_attributes(directory: int, name: bytes, kept: Attributes) -> list[bytes]:
-    """Give ``name`` in an open directory its owner and xattrs; never through a symlink.
+def apply_xattrs(fd: int, kept: Attributes) -> list[bytes]:
+    """Give an open file or folder its xattrs, before its mode: an ACL holds the mode as well.
 
-    Returns what could not be set: b"owner" and names of xattrs. A lack of rights is not fatal for a restore.
+    fd: may be a path only (O_PATH). Those that are set already are left alone. Returns the names of what could not be
+    set; a lack of rights, or a filesystem without xattrs, is not fatal for a restore.
     """
     refused: list[bytes] = []
-    if kept.owner is not None:
-        try:
-            os.chown(name, kept.owner.uid, kept.owner.gid, dir_fd=directory, follow_symlinks=False)
-        except OSError:
-            refused.append(b"owner")
+    path = _by_itself(fd)
     for key, content in kept.xattrs:
-        if key.startswith(_NEVER) or not _HAS_XATTRS:
+        if not _HAS_XATTRS or not (key.startswith(b"user.") or key in _ACLS):
             refused.append(key)
-            continue
-        try:
-            os.setxattr(_by_link(directory, name), key, content, follow_symlinks=False)
-        except OSError:
-            refused.append(key)
+        elif _xattr(path, key) != content:
+            try:
+                os.setxattr(path, key, content)
+            except OSError:
+                refused.append(key)
     return refused
+
+
+def apply_owner(fd: int, owner: Owner | None) -> list[bytes]:
+    """Give an open file or folder its owner, after everything else: what is another's we may not change.
+
+    Returns [b"owner"] where it could not be set. The kernel takes setuid and setgid away with it.
+    """
+    if owner is None:
+        return []
+    try:
+        status = os.fstat(fd)
+        if (status.st_uid, status.st_gid) != (owner.uid, owner.gid):
+            os.chown(_by_itself(fd), owner.uid, owner.gid)
+    except OSError:
+        return [b"owner"]
+    return []
+
+
+def hand_nothing_down(fd: int) -> None:
+    """Take the ACL away that new files in this open folder would get; no error where there is none."""
+    if _HAS_XATTRS and _xattr(_by_itself(fd), _ACL_DEFAULT) is not None:
+        with suppress(OSError):
+            os.removexattr(_by_itself(fd), _ACL_DEFAULT)
+
+
+def _xattr(path: bytes, key: bytes) -> bytes | None:
+    try:
+        return os.getxattr(path, key)
+    except OSError:
+        return None
 
 
 def _xattrs(directory: int, name: bytes) -> tuple[tuple[bytes, bytes], ...]:
@@ -126,6 +190,11 @@ def _xattrs(directory: int, name: bytes) -> tuple[tuple[bytes, bytes], ...]:
             break
         found.append((key, content))
     return tuple(found)
+
+
+def _by_itself(fd: int) -> bytes:
+    """A path that leads to what is open, whatever its name is by now; it serves descriptors with O_PATH too."""
+    return b"/proc/self/fd/%d" % fd
 
 
 def _by_link(directory: int, name: bytes) -> bytes:

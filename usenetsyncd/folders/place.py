@@ -7,11 +7,18 @@ from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from usenetsyncd.errors import RootMissing, UnsafePath, UsenetSyncError
-from usenetsyncd.folders.attributes import Attributes, apply_attributes
-from usenetsyncd.folders.placing import KEPT_MODE_BITS, Placing
+from usenetsyncd.folders.attributes import (
+    NO_ATTRIBUTES,
+    Attributes,
+    Refusals,
+    apply_owner,
+    apply_xattrs,
+    hand_nothing_down,
+)
+from usenetsyncd.folders.placing import KEPT_MODE_BITS, Placing, dress
 from usenetsyncd.folders.rename import (
     rename_over,
     rename_without_replacing,
@@ -22,7 +29,7 @@ from usenetsyncd.folders.root import DIRECTORY_FLAGS, PATH_ONLY, ROOT_PATH, Fold
 from usenetsyncd.folders.safety import check_path, is_part, new_part, placing_problem, split
 from usenetsyncd.folders.scan import join, walk
 from usenetsyncd.folders.statkey import COARSE_NS
-from usenetsyncd.model import Entry, EntryKind, RelativePath
+from usenetsyncd.model import Entry, EntryKind, Owner, RelativePath
 
 LINK_TARGET_LIMIT_BYTES = 4_095
 
@@ -34,8 +41,18 @@ class Sameness(StrEnum):
     """What stands at a path, compared with an entry."""
 
     SAME = "same"
+    BUT_FOR_MODE = "but_for_mode"
     DIFFERENT = "different"
     ABSENT = "absent"
+
+
+class FolderLook(NamedTuple):
+    """What a folder gets once everything below it is made."""
+
+    path: RelativePath
+    mode: int
+    mtime_ns: int
+    kept: Attributes = NO_ATTRIBUTES
 
 
 class Target:
@@ -44,6 +61,7 @@ class Target:
     Every path is checked by ``check_path`` and reached without following a symlink below the root.
     Errors of all methods: UnsafePath, TargetExists, TargetUnwritable, DiskFull.
     root: for reading back what stands there (``folders.read``, ``folders.scan``).
+    refusals: attributes that could not be set; nothing fails for them.
     """
 
     def __init__(self, path: bytes | str | Path) -> None:
@@ -53,6 +71,7 @@ class Target:
         except OSError as problem:
             raise RootMissing(f"The target {str(path)!r} cannot be made: {problem.strerror}") from problem
         self.root = FolderRoot(path)
+        self.refusals = Refusals()
 
     def __enter__(self) -> Self:
         return self
@@ -86,18 +105,24 @@ class Target:
         except OSError as problem:
             raise placing_problem(problem, self.root, ROOT_PATH) from problem
 
-    def make_folder(self, path: RelativePath) -> None:
+    def make_folder(self, path: RelativePath, kept: Attributes = NO_ATTRIBUTES) -> None:
         """Make a folder and its parents, open to us alone until ``finish_folders``.
 
-        One that is there is made writable for its owner, so that a read-only folder can be restored again.
+        One that is there is made writable for its owner, so that a read-only folder can be restored again. If it is to
+        hand down an ACL, it does not until it is finished: what the restore makes has its own, or none.
         """
-        if not path:
+        if path:
+            check_path(path)
+        elif not kept.hands_down:
             return
-        check_path(path)
         try:
             self._open_up(path)
             directory = self.open_folder(path)
-            os.close(directory)
+            try:
+                if kept.hands_down:
+                    hand_nothing_down(directory)
+            finally:
+                os.close(directory)
         except OSError as problem:
             raise placing_problem(problem, self.root, path) from problem
 
@@ -117,7 +142,7 @@ class Target:
                 os.close(directory)
         except OSError as problem:
             raise placing_problem(problem, self.root, path) from problem
-        return Placing(self.root, path, part, fd, size, sparse)
+        return Placing(self.root, path, part, fd, size, sparse, self.refusals)
 
     def resume_file(
         self, path: RelativePath, temporary: bytes, size: int, sparse: bool = False
@@ -136,10 +161,20 @@ class Target:
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or status.st_uid != os.geteuid():
             os.close(fd)
             return None
-        return Placing(self.root, path, temporary, fd, size, sparse)
+        return Placing(self.root, path, temporary, fd, size, sparse, self.refusals)
 
-    def make_symlink(self, path: RelativePath, target: bytes, mtime_ns: int, overwrite: bool) -> None:
-        """Make a symlink as it was published, wherever it leads. Make these after all files."""
+    def make_symlink(
+        self,
+        path: RelativePath,
+        target: bytes,
+        mtime_ns: int,
+        overwrite: bool,
+        kept: Attributes = NO_ATTRIBUTES,
+    ) -> None:
+        """Make a symlink as it was published, wherever it leads. Make these after all files.
+
+        Of its attributes only the owner is set: Linux gives a symlink no other that we keep.
+        """
         check_path(path)
         if not target or b"\0" in target or len(target) > LINK_TARGET_LIMIT_BYTES:
             raise UnsafePath(f"The link {os.fsdecode(path)!r} has a target that cannot be")
@@ -150,6 +185,7 @@ class Target:
             try:
                 os.symlink(target, part, dir_fd=directory)
                 os.utime(part, ns=(mtime_ns, mtime_ns), dir_fd=directory, follow_symlinks=False)
+                self.refusals.add(_give_link(directory, part, kept.owner))
                 _give_name(directory, part, name, overwrite)
             finally:
                 unlink_quietly(directory, part)
@@ -181,19 +217,17 @@ class Target:
         except OSError as problem:
             raise placing_problem(problem, self.root, path) from problem
 
-    def finish_folders(
-        self, folders: Iterable[tuple[RelativePath, int, int]]
-    ) -> list[tuple[RelativePath, UsenetSyncError]]:
-        """Give folders their (path, mode, mtime_ns), each after everything below it.
+    def finish_folders(self, folders: Iterable[FolderLook]) -> list[tuple[RelativePath, UsenetSyncError]]:
+        """Give folders their looks, each after everything below it.
 
         folders: sorted by path, streamed; only a chain of parents is held. The root is b"" and comes
         first. Returns what failed.
         """
         failed: list[tuple[RelativePath, UsenetSyncError]] = []
-        waiting: list[tuple[RelativePath, int, int]] = []
+        waiting: list[FolderLook] = []
         for folder in folders:
             # Everything below b"a" sorts before b"a0", and so does b"a-b", which is not below it.
-            while waiting and waiting[-1][0] and folder[0] >= waiting[-1][0] + b"0":
+            while waiting and waiting[-1].path and folder.path >= waiting[-1].path + b"0":
                 self._finish_folder(waiting.pop(), failed)
             waiting.append(folder)
         while waiting:
@@ -201,7 +235,10 @@ class Target:
         return failed
 
     def compare(self, path: RelativePath, entry: Entry) -> Sameness:
-        """What stands at ``path``, by kind, size and mtime (a symlink: by target); no content is read."""
+        """What stands at ``path``, by kind, size and mtime (a symlink: by target); no content is read.
+
+        BUT_FOR_MODE is said of files only.
+        """
         check_path(path)
         try:
             with self.root.parent_of(path) as (directory, name):
@@ -211,28 +248,25 @@ class Target:
             return Sameness.ABSENT
         except OSError as problem:
             raise placing_problem(problem, self.root, path) from problem
-        return Sameness.SAME if _is_same(found, link, entry) else Sameness.DIFFERENT
+        if not _is_same(found, link, entry):
+            return Sameness.DIFFERENT
+        if entry.kind is EntryKind.FILE and stat.S_IMODE(found.st_mode) != entry.mode & KEPT_MODE_BITS:
+            return Sameness.BUT_FOR_MODE
+        return Sameness.SAME
 
-    def set_mode(self, path: RelativePath, mode: int) -> None:
-        """Give a file that is there already its permission bits, as ``finish`` would have."""
+    def dress_again(self, path: RelativePath, mode: int, kept: Attributes = NO_ATTRIBUTES) -> None:
+        """Give a file that is there already its permission bits and attributes, as ``finish`` would have.
+
+        What is right already is left alone, and with it the file's ctime.
+        """
         check_path(path)
         try:
             fd = self.root.open_below(path, PATH_ONLY | os.O_NOFOLLOW)
             try:
-                status = os.fstat(fd)
-                if stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) != mode & KEPT_MODE_BITS:
-                    _chmod(fd, mode & KEPT_MODE_BITS)
+                if stat.S_ISREG(os.fstat(fd).st_mode):
+                    self.refusals.add(_dress_again(fd, mode & KEPT_MODE_BITS, kept))
             finally:
                 os.close(fd)
-        except OSError as problem:
-            raise placing_problem(problem, self.root, path) from problem
-
-    def set_attributes(self, path: RelativePath, kept: Attributes) -> list[bytes]:
-        """Give a file, folder or symlink its owner and xattrs, on request. Returns what was refused."""
-        check_path(path)
-        try:
-            with self.root.parent_of(path) as (directory, name):
-                return apply_attributes(directory, name, kept)
         except OSError as problem:
             raise placing_problem(problem, self.root, path) from problem
 
@@ -280,17 +314,14 @@ class Target:
         finally:
             os.close(above)
 
-    def _finish_folder(
-        self, folder: tuple[RelativePath, int, int], failed: list[tuple[RelativePath, UsenetSyncError]]
-    ) -> None:
-        path, mode, mtime_ns = folder
+    def _finish_folder(self, folder: FolderLook, failed: list[tuple[RelativePath, UsenetSyncError]]) -> None:
+        path = folder.path
         try:
             if path:
                 check_path(path)
             directory = self.root.open_directory(path)
             try:
-                os.utime(directory, ns=(mtime_ns, mtime_ns))
-                os.fchmod(directory, mode & KEPT_MODE_BITS)
+                dress(directory, folder.mode, folder.mtime_ns, folder.kept, self.refusals)
             finally:
                 os.close(directory)
         except UnsafePath as refused:
@@ -302,6 +333,26 @@ class Target:
 def _chmod(path_fd: int, mode: int) -> None:
     """fchmod(2) refuses a descriptor that is only a path, and opening for more needs the right to."""
     os.chmod(b"/proc/self/fd/%d" % path_fd, mode)
+
+
+def _dress_again(fd: int, mode: int, kept: Attributes) -> list[bytes]:
+    """Returns what could not be set."""
+    refused = apply_xattrs(fd, kept)
+    if stat.S_IMODE(os.fstat(fd).st_mode) != mode:
+        try:
+            _chmod(fd, mode)
+        except OSError:
+            refused.append(b"mode")
+    return refused + apply_owner(fd, kept.owner)
+
+
+def _give_link(directory: int, name: bytes, owner: Owner | None) -> list[bytes]:
+    if owner is not None:
+        try:
+            os.chown(name, owner.uid, owner.gid, dir_fd=directory, follow_symlinks=False)
+        except OSError:
+            return [b"owner"]
+    return []
 
 
 def _give_name(directory: int, part: bytes, name: bytes, overwrite: bool) -> None:

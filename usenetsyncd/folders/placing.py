@@ -6,6 +6,13 @@ from types import TracebackType
 from typing import Self
 
 from usenetsyncd.errors import LimitExceeded, TargetUnwritable
+from usenetsyncd.folders.attributes import (
+    NO_ATTRIBUTES,
+    Attributes,
+    Refusals,
+    apply_owner,
+    apply_xattrs,
+)
 from usenetsyncd.folders.rename import rename_over, rename_without_replacing, unlink_quietly
 from usenetsyncd.folders.root import FolderRoot
 from usenetsyncd.folders.safety import placing_problem, split
@@ -24,17 +31,26 @@ class Placing:
     Errors of all methods: TargetExists, TargetUnwritable, UnsafePath, DiskFull.
     """
 
-    __slots__ = ("_fd", "_prepared", "_root", "_sparse", "path", "size", "temporary")
+    __slots__ = ("_fd", "_prepared", "_refusals", "_root", "_sparse", "path", "size", "temporary")
 
     def __init__(
-        self, root: FolderRoot, path: RelativePath, temporary: bytes, fd: int, size: int, sparse: bool
+        self,
+        root: FolderRoot,
+        path: RelativePath,
+        temporary: bytes,
+        fd: int,
+        size: int,
+        sparse: bool,
+        refusals: Refusals,
     ) -> None:
+        """refusals: told of attributes that could not be set."""
         self._root = root
         self.path = path
         self.temporary = temporary
         self._fd = fd
         self.size = size
         self._sparse = sparse
+        self._refusals = refusals
         self._prepared: FileKey | None = None
         try:
             os.ftruncate(fd, size)
@@ -70,16 +86,17 @@ class Placing:
         except OSError as problem:
             raise placing_problem(problem, self._root, self.path) from problem
 
-    def prepare(self, mode: int, mtime_ns: int, flush: bool = True) -> FileKey:
-        """Set mode and mtime and bring the file to the disk, all but its name.
+    def prepare(
+        self, mode: int, mtime_ns: int, flush: bool = True, kept: Attributes = NO_ATTRIBUTES
+    ) -> FileKey:
+        """Set attributes, mode and mtime and bring the file to the disk, all but its name.
 
         mode: permission bits; setuid, setgid and sticky are dropped. flush: False leaves the sync to
         ``Target.sync``. Returns the key the file will have, its ctime left out, for whoever must know the
         file before the rename shows it to a watcher.
         """
         try:
-            os.fchmod(self._fd, mode & KEPT_MODE_BITS)
-            os.utime(self._fd, ns=(mtime_ns, mtime_ns))
+            dress(self._fd, mode, mtime_ns, kept, self._refusals)
             if flush:
                 os.fsync(self._fd)
             status = os.fstat(self._fd)
@@ -88,7 +105,14 @@ class Placing:
         self._prepared = FileKey(status.st_size, status.st_mtime_ns, status.st_ino)
         return self._prepared
 
-    def finish(self, mode: int, mtime_ns: int, overwrite: bool, flush: bool = True) -> FileKey:
+    def finish(
+        self,
+        mode: int,
+        mtime_ns: int,
+        overwrite: bool,
+        flush: bool = True,
+        kept: Attributes = NO_ATTRIBUTES,
+    ) -> FileKey:
         """Give the file its name. Returns its whole key.
 
         overwrite: False raises TargetExists when anything stands at the path; True replaces a file or
@@ -96,7 +120,7 @@ class Placing:
         The name itself is on the disk after ``Target.sync``. After an error the temporary file is still there.
         """
         if self._prepared is None:
-            self.prepare(mode, mtime_ns, flush)
+            self.prepare(mode, mtime_ns, flush, kept)
         parent, name = split(self.path)
         try:
             directory = self._root.open_directory(parent)
@@ -160,3 +184,13 @@ class Placing:
                 start = block_end
             at = block_end
         self._write(offset + start, view[start:])
+
+
+def dress(fd: int, mode: int, mtime_ns: int, kept: Attributes, refusals: Refusals) -> None:
+    """Give an open file or folder of our own all but its content and name. Raises OSError for mode and mtime."""
+    if kept.xattrs:
+        refusals.add(apply_xattrs(fd, kept))
+    os.fchmod(fd, mode & KEPT_MODE_BITS)
+    os.utime(fd, ns=(mtime_ns, mtime_ns))
+    if kept.owner is not None:
+        refusals.add(apply_owner(fd, kept.owner))

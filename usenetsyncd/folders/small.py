@@ -5,8 +5,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from usenetsyncd.folders.attributes import NO_ATTRIBUTES, Attributes
 from usenetsyncd.folders.place import Target
-from usenetsyncd.folders.placing import KEPT_MODE_BITS
+from usenetsyncd.folders.placing import dress
 from usenetsyncd.folders.rename import rename_over, rename_without_replacing, unlink_quietly
 from usenetsyncd.folders.root import ROOT_PATH
 from usenetsyncd.folders.safety import check_path, placing_problem, split
@@ -41,16 +42,16 @@ class SmallFiles:
     ) -> None:
         self._leave()
 
-    def place(self, entry: Entry, content: bytes | memoryview) -> None:
-        """Make the file of an entry. Raises UnsafePath, TargetExists, TargetUnwritable, DiskFull."""
+    def place(self, entry: Entry, content: bytes | memoryview, kept: Attributes = NO_ATTRIBUTES) -> None:
+        """Make the file of an entry, with these attributes. Raises UnsafePath, TargetExists, TargetUnwritable, DiskFull."""
         if entry.sparse and len(content) >= _WORTH_HOLES_BYTES:
-            self._place_with_holes(entry, content)
+            self._place_with_holes(entry, content, kept)
             return
         check_path(entry.path)
         parent, name = split(entry.path)
         try:
             self._enter_folder(parent)
-            self._write(entry, content)
+            self._write(entry, content, kept)
             try:
                 self._give_name(self._directory, self._part, name)
             except BaseException:
@@ -59,14 +60,13 @@ class SmallFiles:
         except OSError as problem:
             raise placing_problem(problem, self._target.root, entry.path) from problem
 
-    def _write(self, entry: Entry, content: bytes | memoryview) -> None:
+    def _write(self, entry: Entry, content: bytes | memoryview, kept: Attributes) -> None:
         made = os.open(self._part, _FLAGS, 0o600, dir_fd=self._directory)
         try:
             left = memoryview(content)
             while left:
                 left = left[os.write(made, left) :]
-            os.fchmod(made, entry.mode & KEPT_MODE_BITS)
-            os.utime(made, ns=(entry.mtime_ns, entry.mtime_ns))
+            dress(made, entry.mode, entry.mtime_ns, kept, self._target.refusals)
         except BaseException:
             self._remove()
             raise
@@ -77,11 +77,11 @@ class SmallFiles:
         with suppress(OSError):
             os.unlink(self._part, dir_fd=self._directory)
 
-    def _place_with_holes(self, entry: Entry, content: bytes | memoryview) -> None:
+    def _place_with_holes(self, entry: Entry, content: bytes | memoryview, kept: Attributes) -> None:
         with self._target.begin_file(entry.path, entry.size, sparse=True) as placing:
             try:
                 placing.write(0, content)
-                placing.finish(entry.mode, entry.mtime_ns, self._overwrite, flush=False)
+                placing.finish(entry.mode, entry.mtime_ns, self._overwrite, flush=False, kept=kept)
             except BaseException:
                 placing.discard()
                 raise
