@@ -65,6 +65,19 @@ def test_rewrite_id_stores_under_the_id_it_names(server: LoopbackServer, client:
     assert decode_body(article) == BODY
 
 
+def test_swallow_id_stores_under_another_id_and_does_not_say_which(
+    server: LoopbackServer, client: Client
+) -> None:
+    play(server, "POST", swallow_id=True)
+    reply = client.post(an_article("<a@b.c>", BODY, subject="qx7 hm2k"))
+    assert (reply.code, reply.text) == (240, "Article received")
+    assert client.code("STAT", "<a@b.c>") == 430
+    client.ask("GROUP", "alt.binaries.test")
+    assert client.code("OVER", "1-") == 224
+    _, subject, _, _, real, *_ = client.lines()[0].split("\t")
+    assert (subject, client.code("STAT", real)) == ("qx7 hm2k", 223)
+
+
 @pytest.mark.parametrize("how", ["flip", "cut"])
 @pytest.mark.parametrize("verb", ["BODY", "ARTICLE"])
 def test_corrupt_spoils_what_is_sent_but_not_what_is_stored(

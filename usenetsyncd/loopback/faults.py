@@ -39,6 +39,7 @@ drop_after_240     true: POST says 240, the article is thrown away; its id count
 hide               POST says 240, readers get 430 for so many seconds
 corrupt            flip, cut or wrong: in the article as stored (POST) or as sent (ARTICLE, BODY)
 rewrite_id         true: POST stores under another message-id and names that one in its 240
+swallow_id         true: POST stores under another message-id and says nothing of it in its 240
 stat_lie           true: STAT says 223 for an article that is missing, 430 for one that is there
 limit_connections  {max, code, text}: with more connections than that, say this and close (CONNECT, AUTHINFO)
 slow               so many bytes a second for the reply; at CONNECT for everything the connection sends
@@ -124,6 +125,7 @@ class Effects(_Part):
     hide: float = Field(default=0.0, ge=0)
     corrupt: Annotated[Damage, Field(strict=False)] | None = None
     rewrite_id: bool = False
+    swallow_id: bool = False
     stat_lie: bool = False
     limit_connections: ConnectionLimit | None = None
     slow: float | None = Field(default=None, gt=0)

@@ -58,7 +58,8 @@ def accept(site: Site, article: Submission, effects: Effects) -> Response:
     carried = [group for group in article.groups if site.carries(group)]
     if not carried:
         return Response(441, "No valid newsgroups")
-    message_id = _new_message_id() if effects.rewrite_id else article.message_id
+    renamed = effects.rewrite_id or effects.swallow_id
+    message_id = _new_message_id() if renamed else article.message_id
     if not site.spool.claim(message_id):
         # INN says the same: 435 is what IHAVE would have said.
         return Response(441, "435 Duplicate")
@@ -67,7 +68,7 @@ def accept(site: Site, article: Submission, effects: Effects) -> Response:
     else:
         _store(site, article, message_id, list(dict.fromkeys(carried)), effects)
     site.counters.posted(article.message_id)
-    return Response(240, f"Article received {message_id}")
+    return Response(240, "Article received" if effects.swallow_id else f"Article received {message_id}")
 
 
 def _store(site: Site, article: Submission, message_id: str, groups: list[str], effects: Effects) -> None:

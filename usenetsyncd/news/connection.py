@@ -118,6 +118,23 @@ class Connection:
         if later:
             self._enter_reader_mode()
 
+    def inquire(self, step: Step, line: bytes, block_bytes: int = 0) -> tuple[Reply, bytes] | None:
+        """Ask one thing; None where the server has nothing such. Raises Setback.
+
+        block_bytes: the longest block that may follow, which then comes along raw; 0 where none does.
+        """
+        self.uses += 1
+        reply = self._exchange(line, step)
+        row = self._table.find(step, reply.code, reply.text)
+        if row.outcome is Outcome.MISSING:
+            return None
+        if row.outcome is not Outcome.DONE:
+            raise self._setback(step, reply)
+        if not block_bytes:
+            return reply, b""
+        self._reader.expect_block(block_bytes)
+        return reply, self._await(self._reader.next_block, step)
+
     def capabilities(self) -> frozenset[str] | None:
         """The lines of CAPABILITIES in capitals, or None where the server does not know the command."""
         reply = self._exchange(command("CAPABILITIES"), Step.MODE)
@@ -235,7 +252,12 @@ class Connection:
     @property
     def is_in_step(self) -> bool:
         """Whether nothing is awaited, and nothing was said that was not asked for."""
-        return not self._awaited and not self._reader.pending_bytes and not self._transport.has_unexpected()
+        return self.has_all_answers and not self._transport.has_unexpected()
+
+    @property
+    def has_all_answers(self) -> bool:
+        """The same as far as it is known without asking the socket."""
+        return not self._awaited and not self._reader.pending_bytes
 
     def out_of_step(self, step: Step) -> Setback:
         """What to raise when ``is_in_step`` is not so."""

@@ -52,6 +52,8 @@ class Step(StrEnum):
     ARTICLE = "article"  # the article, sent whole
     STAT = "stat"
     BODY = "body"
+    GROUP = "group"
+    OVER = "over"
     KEEPALIVE = "keepalive"
 
 
@@ -170,7 +172,7 @@ def _wait(base_s: float, attempts: int, strategy: Strategy = Strategy.FIXED, max
     return Backoff(strategy, base_s, attempts, max_s=max_s)
 
 
-_ASKING = "connect mode login post stat body keepalive"
+_ASKING = "connect mode login post stat body group over keepalive"
 _MINUTES_5, _MINUTES_10, _HOUR = 300.0, 600.0, 3600.0
 
 DEFAULT_ROWS: Final[tuple[Row, ...]] = (
@@ -188,20 +190,25 @@ DEFAULT_ROWS: Final[tuple[Row, ...]] = (
     _row("stat_without_text", "stat", "223", Outcome.MISSING, text=r"^\s*$"),
     _row("stat_present", "stat", "223", Outcome.DONE),
     _row("body_follows", "body", "222", Outcome.DONE),
-    _row("alive", "keepalive", "111 500 501 503", Outcome.DONE),
+    _row("group_selected", "group", "211", Outcome.DONE),
+    _row("overview_follows", "over", "224", Outcome.DONE),
+    _row("alive", "keepalive", "111 500 501 503 504", Outcome.DONE),
     # -- about the article ------------------------------------------------------------------------
     _row("article_missing", "stat body", "430 423 411 451 420", Outcome.MISSING),
+    _row("group_missing", "group", "411 430", Outcome.MISSING),
+    _row("overview_empty", "over", "420 421 422 423 430", Outcome.MISSING),
     _row("duplicate", "article post", "441 435 437", Outcome.DUPLICATE, text=r"\b435\b|duplicat|already|have (it|that)"),
-    _row("duplicate_435", "article post", "435", Outcome.DUPLICATE),
+    # 438 is what CHECK would say of it (RFC 4644 2.4); servers that take feeds and posts alike mix them up.
+    _row("duplicate_435", "article post", "435 438", Outcome.DUPLICATE),
     # Said of this very article: the same bytes are refused again tomorrow.
     _row(
         "article_unfit",
         "article post",
-        "441 437",
+        "441 437 439",
         Outcome.REFUSED,
         text=r"newsgroup|\bgroups?\b|header|too (large|big|long)|\blines?\b|message-id",
     ),
-    _row("article_rejected", "article post", "437", Outcome.REFUSED),
+    _row("article_rejected", "article post", "437 439", Outcome.REFUSED),
     _row("article_refused", "article post", "441", Outcome.REFUSED, backoff=_wait(5, 3), blame=0.05),
     _row("article_later", "article post", "436", Outcome.REFUSED, backoff=_wait(5, 5, Strategy.LINEAR), blame=0.05),
     _row("posting_forbidden", "article post", "440", Outcome.FORBIDDEN, rest_s=_HOUR),
@@ -241,16 +248,18 @@ DEFAULT_ROWS: Final[tuple[Row, ...]] = (
     _row("login_refused", "login", "452 480 481 482", Outcome.LOGIN_REFUSED, close=True, rest_s=_MINUTES_10, blame=0.5),
     _row("login_text", _ASKING, "400 481 482 502", Outcome.LOGIN_REFUSED, text=r"login|password|user ?name|authenticat",
          close=True, rest_s=_MINUTES_10, blame=0.5),
-    _row("login_again", "mode post article stat body keepalive", "480", Outcome.LOGIN_AGAIN, backoff=_wait(0, 2)),
+    _row("login_again", "mode post article stat body group over keepalive", "480", Outcome.LOGIN_AGAIN, backoff=_wait(0, 2)),
     _row("needs_tls", "", "483", Outcome.TLS, close=True, rest_s=_MINUTES_10, blame=0.5),
     _row("no_permission", "", "502", Outcome.UNAVAILABLE, close=True, backoff=_wait(0, 1), rest_s=_MINUTES_5, blame=0.3),
-    _row("mode_unknown", "mode", "500 501 503", Outcome.DONE),
-    _row("group_wanted", "stat body", "412", Outcome.UNKNOWN),
+    _row("mode_unknown", "mode", "500 501 503 504", Outcome.DONE),
+    _row("group_wanted", "stat body over", "412", Outcome.UNKNOWN),
+    # RFC 3977 3.2.1: MODE READER is wanted first. A new connection asks what the server needs.
+    _row("wrong_mode", "", "401", Outcome.UNAVAILABLE, close=True, backoff=_wait(10, 3), blame=0.2),
     # -- about the server -------------------------------------------------------------------------
     _row("out_of_service", "", "400", Outcome.UNAVAILABLE, close=True, backoff=_wait(6, 5), rest_s=60, blame=0.2),
     _row("internal_fault", "", "403", Outcome.UNAVAILABLE, backoff=_wait(5, 5, Strategy.EXPONENTIAL), blame=0.2),
-    _row("not_understood", "post article", "500 501 503", Outcome.UNAVAILABLE, close=True, backoff=_wait(10, 5), blame=0.2),
-    _row("no_command", "", "500 501 503", Outcome.UNKNOWN, backoff=_wait(10, 5), blame=0.05),
+    _row("not_understood", "post article", "500 501 503 504", Outcome.UNAVAILABLE, close=True, backoff=_wait(10, 5), blame=0.2),
+    _row("no_command", "", "500 501 503 504", Outcome.UNKNOWN, backoff=_wait(10, 5), blame=0.05),
     # -- no reply at all --------------------------------------------------------------------------
     _row("unreachable", "", "1", Outcome.UNREACHABLE, close=True,
          backoff=_wait(1, 5, Strategy.EXPONENTIAL, max_s=60), rest_s=60, blame=0.3),

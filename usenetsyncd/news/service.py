@@ -19,6 +19,7 @@ from usenetsyncd.errors import (
 )
 from usenetsyncd.model import MessageId, Presence, ServerAccount, ServerRole
 from usenetsyncd.news.crew import Crew
+from usenetsyncd.news.overview import DEFAULT_LIMIT, Candidates, SearchLimit, SubjectSearch
 from usenetsyncd.news.pace import ByteLimiter
 from usenetsyncd.news.probe import probe
 from usenetsyncd.news.records import PostReceipt, ServerReport, ServerState
@@ -170,6 +171,28 @@ class NewsService:
         if isinstance(result[0], NewsError):
             raise result[0]
         return result[0]
+
+    def find_by_subject(
+        self,
+        groups: Sequence[str],
+        subjects: Collection[str],
+        limit: SearchLimit = DEFAULT_LIMIT,
+        server: str | None = None,
+        stop: threading.Event | None = None,
+    ) -> Candidates:
+        """Articles with these subjects in these groups: subject -> (server, message-id), newest first; subjects that
+        nobody has are left out. Anybody can post under any subject: open them before believing them.
+
+        server: look on this one only. Over one connection, in this thread. Raises NotFound for a name that is not
+        configured, Cancelled, NoServer without a reading server, or another NewsError when none could be asked.
+        """
+
+        def stopped() -> bool:
+            return self._closing.is_set() or (stop is not None and stop.is_set())
+
+        servers = self._named(server) if server else self._ranked(ServerRole.READ)
+        search = SubjectSearch(groups, subjects, limit, self._down, stopped, self._clock)
+        return search.run(sorted(servers, key=lambda one: one.account.priority))
 
     def reading_capacity(self) -> int:
         """How many connections can read at once, now."""
