@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,26 @@ def test_an_unchanged_file_is_never_opened(shop: Workshop) -> None:
         again = shop.scan(quiet=False)
         assert opened.files() == set()
     assert (again.files_hashed, again.segments, again.deleted, again.again) == (0, 0, 0, set())
+
+
+def test_a_sign_of_life_comes_for_each_folder_and_each_slice_where_nothing_else_tells(shop: Workshop) -> None:
+    for number in range(40):
+        shop.fill(f"folder{number}/below", 1, seed=number)
+    shop.write("large", os.urandom(5 * 768_000))
+    beats = Counter[int]()
+
+    def beat() -> None:
+        beats[threading.get_ident()] += 1
+
+    shop.reindex(beat=beat).whole()
+    hashing = [count for thread, count in beats.items() if thread != threading.get_ident()]
+    assert sum(hashing) == 5
+    beats.clear()
+    time.sleep(QUIET_S)
+    shop.reindex(beat=beat).whole()
+    outcome = shop.reindex(beat=beat).whole()
+    assert (outcome.files_hashed, outcome.folders) == (0, 81)
+    assert beats[threading.get_ident()] >= 2 * 81
 
 
 def test_only_ctime_changed_is_hashed_again_but_posts_and_publishes_nothing(shop: Workshop) -> None:

@@ -121,6 +121,7 @@ class Workshop:
         stop: threading.Event | None = None,
         on_file: Progress | None = None,
         options: ReindexOptions | None = None,
+        beat: Callable[[], None] = lambda: None,
     ) -> Reindex:
         return Reindex(
             self.catalogue,
@@ -130,6 +131,7 @@ class Workshop:
             options or ReindexOptions(),
             stop or threading.Event(),
             on_file,
+            beat=beat,
         )
 
     def scan(

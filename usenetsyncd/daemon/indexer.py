@@ -199,7 +199,6 @@ class Indexer:
             counted[0] += 1
             counted[1] += size_bytes
             self.activity = Activity(folder.name, path, counted[0], counted[1])
-            self._beat()
 
         run = Reindex(
             self._catalogue,
@@ -210,6 +209,7 @@ class Indexer:
             self._stop,
             on_file,
             self._on_stored,
+            self._beat,
         )
         if directories is not None and RelativePath(b"") in directories and self._rules_changed(folder):
             directories = None

@@ -8,11 +8,10 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Event
 
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.scan_store import ContentExtents, EntryRow
-from usenetsyncd.errors import Cancelled, FolderError
+from usenetsyncd.errors import FolderError
 from usenetsyncd.flows.plan import FileWork, Plan
 from usenetsyncd.flows.small_files import BATCH_BYTES, BATCH_FILES, READ_AHEAD, Batch, SmallFileReader
 from usenetsyncd.folders import read, scan
@@ -38,19 +37,20 @@ class Intake:
         identity: bytes,
         root: FolderRoot,
         plan: Plan,
-        stop: Event,
+        check_stop: Callable[[], None],
         fresh: bool,
         on_hashed: Callable[[FileWork], None],
         on_trouble: Callable[[FileWork, FolderError], None],
     ) -> None:
-        """fresh: the catalogue knows nothing of the folder yet. on_hashed: told of each file with content.
-        on_trouble: of each that could not be read; it was dropped."""
+        """check_stop: called often, from the hashing threads too; raises to end it. fresh: the catalogue knows
+        nothing of the folder yet. on_hashed: told of each file with content. on_trouble: of each that could not be
+        read; it was dropped."""
         self._catalogue = catalogue
         self._folder_id = folder_id
         self._identity = identity
         self._root = root
         self._plan = plan
-        self._stop = stop
+        self._check_stop = check_stop
         self._fresh = fresh
         self._on_hashed = on_hashed
         self._on_trouble = on_trouble
@@ -132,8 +132,7 @@ class Intake:
             known = self._find_contents(works)
             at = 0
             for number, work in enumerate(works):
-                if self._stop.is_set():
-                    raise _cancelled()
+                self._check_stop()
                 end = at + work.size
                 failure = outcome.failures.get(number)
                 if failure is not None:
@@ -150,7 +149,7 @@ class Intake:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(HASH_THREADS, "hash")
         path = scan.join(work.folder.path, work.name)
-        future = self._pool.submit(_hash_file, self._root, path, _key(work), self._identity, self._stop)
+        future = self._pool.submit(_hash_file, self._root, path, _key(work), self._identity, self._check_stop)
         self._large.append((work, future))
 
     def _finish_large(self, leave: int) -> None:
@@ -220,7 +219,7 @@ class _HashedFile:
 
 
 def _hash_file(
-    root: FolderRoot, path: RelativePath, key: FileKey, identity: bytes, stop: Event
+    root: FolderRoot, path: RelativePath, key: FileKey, identity: bytes, check_stop: Callable[[], None]
 ) -> _HashedFile:
     """Hash a file slice by slice; a last slice below the packing limit is returned as it is."""
     whole = FileHasher(identity)
@@ -228,8 +227,7 @@ def _hash_file(
     position, tail = 0, b""
     with read.open_file(root, path, key) as opened:
         for piece in opened.slices(bytearray(SEGMENT_SIZE_BYTES)):
-            if stop.is_set():
-                raise _cancelled()
+            check_stop()
             slice_hash = whole.add_slice(piece)
             if len(piece) < PACK_LIMIT_BYTES:
                 tail = bytes(piece)
@@ -237,10 +235,6 @@ def _hash_file(
                 slices.append((position, slice_hash, len(piece)))
             position += len(piece)
     return _HashedFile(whole.digest(), slices, tail)
-
-
-def _cancelled() -> Cancelled:
-    return Cancelled("indexing was stopped; it goes on where it was at the next start")
 
 
 def _differs(stored: EntryRow, work: FileWork) -> bool:

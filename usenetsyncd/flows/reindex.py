@@ -73,7 +73,9 @@ class Reindex:
         stop: Event,
         on_file: Progress | None = None,
         on_stored: Callable[[], None] | None = None,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
+        """beat: called while it goes on, also where nothing has changed; from several threads."""
         self._catalogue = catalogue
         self._folder_id = folder_id
         self._path = path
@@ -82,6 +84,7 @@ class Reindex:
         self._stop = stop
         self._on_file = on_file
         self._on_stored = on_stored
+        self._beat = beat
         self._plan = Plan(folder_id, keys.identity, options.priority, options.copies, self._store)
         self._outcome = ReindexOutcome()
         self._known: dict[RelativePath, tuple[int, bytes | None]] = {}
@@ -136,7 +139,7 @@ class Reindex:
             self._identity,
             self._root,
             self._plan,
-            self._stop,
+            self._check_stop,
             self._fresh,
             self._hashed,
             self._trouble,
@@ -153,6 +156,7 @@ class Reindex:
         return self._outcome
 
     def _check_stop(self) -> None:
+        self._beat()
         if self._stop.is_set():
             raise Cancelled("indexing was stopped; it goes on where it was at the next start")
 
