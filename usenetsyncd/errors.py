@@ -127,6 +127,13 @@ class BadAccessString(FormatError):
     exit_code = ExitCode.USAGE
 
 
+class BadCard(FormatError):
+    """A card of an identity is mistyped or not one of ours."""
+
+    verdict = Verdict.PERSON
+    exit_code = ExitCode.USAGE
+
+
 class UnsafePath(FormatError):
     """An index names a path that must not be created."""
 
@@ -148,6 +155,35 @@ class Rollback(HistoryError):
 
 class Fork(HistoryError):
     """Two different heads carry the same version number."""
+
+
+# -- shares ------------------------------------------------------------------------------
+
+
+class ShareClosed(NotPermitted):
+    """A share that this installation cannot open, or not any more. Base of the reasons."""
+
+    verdict = Verdict.PERSON
+
+
+class ShareRevoked(ShareClosed):
+    """The owner took the share back."""
+
+
+class ShareExpired(ShareClosed):
+    """The day that the owner set is over."""
+
+
+class PassphraseNeeded(ShareClosed):
+    """The share is protected, and no passphrase was given."""
+
+
+class WrongPassphrase(ShareClosed):
+    """The share is protected, and not by the passphrase that was given."""
+
+
+class NotAMember(ShareClosed):
+    """The share is for listed people, and this installation's identity is not among them."""
 
 
 class NothingPublished(NotFound):
