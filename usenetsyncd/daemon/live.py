@@ -1,13 +1,15 @@
 """The folders of the running configuration with their keys, as every thread sees them."""
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.rows import LeasedArticle
 from usenetsyncd.errors import NotFound, RootMissing
+from usenetsyncd.flows.epochs import Epochs
 from usenetsyncd.flows.reindex import ReindexOptions
 from usenetsyncd.flows.share import share_of_envelope
 from usenetsyncd.flows.upload import FolderPosting
@@ -16,12 +18,15 @@ from usenetsyncd.folders.root import FolderRoot
 from usenetsyncd.model import ArticleKind
 from usenetsyncd.settings.schema import FolderSettings, Settings
 from usenetsyncd.vault.vault import Vault
-from usenetsyncd.wire.keys import ReadKeys, SigningKey, folder_secret, read_keys, read_secret, signing_key
+from usenetsyncd.wire.keys import ReadKeys, SigningKey, folder_secret, signing_key
 
 
 @dataclass(frozen=True, slots=True)
 class LiveFolder:
-    """One configured folder: its row, settings and keys. Never printed whole: it holds secrets."""
+    """One configured folder: its row, settings and keys. Never printed whole: it holds secrets.
+
+    epoch, keys: as they were when it was loaded. epochs: of whatever epoch something was sealed in.
+    """
 
     row: int
     name: str
@@ -33,6 +38,7 @@ class LiveFolder:
     signing: SigningKey
     secret: bytes
     keys: ReadKeys
+    epochs: Epochs
 
     def reindex_options(self) -> ReindexOptions:
         """What the settings ask of indexing."""
@@ -53,17 +59,28 @@ class LiveFolders:
         self._catalogue = catalogue
         self._vault = vault
         self._by_row: Mapping[int, LiveFolder] = {}
+        self._lock = threading.Lock()
 
     def load(self, settings: Settings) -> None:
         """Make the rows of new folders, derive keys, retire folders that left the configuration."""
         loaded: dict[int, LiveFolder] = {}
-        for folder in settings.folders:
-            live = self._open(folder, settings)
-            loaded[live.row] = live
-        for row in self._catalogue.folders.list():
-            if row.id not in loaded:
-                self._catalogue.folders.remove(row.id).result()
-        self._by_row = loaded
+        with self._lock:
+            for folder in settings.folders:
+                live = self._open(folder, settings)
+                loaded[live.row] = live
+            for row in self._catalogue.folders.list():
+                if row.id not in loaded:
+                    self._catalogue.folders.remove(row.id).result()
+            self._by_row = loaded
+
+    def renew_epoch(self, row: int) -> None:
+        """The folder's epoch was moved on: what is read and hashed from now on is of the new one."""
+        with self._lock:
+            live = self._by_row.get(row)
+            if live is not None:
+                epoch = self._catalogue.folders.by_id(row).epoch
+                renewed = replace(live, epoch=epoch, keys=live.epochs.keys(epoch))
+                self._by_row = {**self._by_row, row: renewed}
 
     def __iter__(self) -> Iterator[LiveFolder]:
         return iter(self._by_row.values())
@@ -89,7 +106,7 @@ class LiveFolders:
         def keys_of(leased: LeasedArticle) -> ReadKeys:
             if leased.kind is ArticleKind.ENVELOPE:
                 return share_of_envelope(self._catalogue, self._vault, leased, folder.signing.fingerprint)
-            return folder.keys
+            return folder.epochs.keys(leased.epoch)
 
         return FolderPosting(folder.root, folder.newsgroups, folder.settings.compression, keys_of)
 
@@ -98,6 +115,7 @@ class LiveFolders:
         row = self._catalogue.folders.ensure(folder.id, root, os.urandom(16))
         secret = folder_secret(self._vault.master(), row.uid)
         signing = signing_key(secret)
+        epochs = Epochs(secret, signing.fingerprint)
         groups = [group for rule in folder.newsgroups if rule.match is None for group in rule.groups]
         return LiveFolder(
             row.id,
@@ -109,7 +127,8 @@ class LiveFolders:
             _rules(root, folder.ignore),
             signing,
             secret,
-            read_keys(read_secret(secret, row.epoch), signing.fingerprint),
+            epochs.keys(row.epoch),
+            epochs,
         )
 
 

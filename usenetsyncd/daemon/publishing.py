@@ -10,6 +10,7 @@ from usenetsyncd.catalogue.rows import VersionRow
 from usenetsyncd.clock import Clock
 from usenetsyncd.daemon.live import LiveFolder, LiveFolders
 from usenetsyncd.errors import UsenetSyncError
+from usenetsyncd.flows.epochs import epoch_awaits_version
 from usenetsyncd.flows.publish import Publisher
 from usenetsyncd.model import Priority
 from usenetsyncd.news.service import NewsService
@@ -36,8 +37,10 @@ class Publishing:
         scanning: Callable[[str], bool],
         on_queued: Callable[[], None],
         beat: Callable[[], None],
+        on_published: Callable[[LiveFolder], None] = lambda _: None,
     ) -> None:
-        """scanning: whether a folder is being scanned now. on_queued: articles are waiting."""
+        """scanning: whether a folder is being scanned now. on_queued: articles are waiting. on_published: a version is
+        on a server, now or before the process was started."""
         self._catalogue = catalogue
         self._folders = folders
         self._news = news
@@ -45,6 +48,8 @@ class Publishing:
         self._scanning = scanning
         self._on_queued = on_queued
         self._beat = beat
+        self._on_published = on_published
+        self._told: set[int] = set()
         self._posting: dict[int, VersionRow] = {}
         self._building: int | None = None
         self._last_built: dict[int, float] = {}
@@ -112,6 +117,9 @@ class Publishing:
             if not publisher.finish(under_way):
                 return
             self._published(folder, under_way)
+        if folder.row not in self._told:
+            self._on_published(folder)
+            self._told.add(folder.row)
         if self._should_build(folder):
             self._last_built[folder.row] = self._clock.monotonic()
             self._building = folder.row
@@ -123,6 +131,7 @@ class Publishing:
 
     def _published(self, folder: LiveFolder, version: VersionRow) -> None:
         del self._posting[folder.row]
+        self._told.discard(folder.row)
         message = f"{folder.name}: version {version.version} is published ({version.files} files)"
         self._catalogue.events.add(
             "info", "version_published", message, folder.row, version=version.version, files=version.files
@@ -133,6 +142,8 @@ class Publishing:
         if row.paused or row.held:
             return False
         versions = self._catalogue.versions
+        if epoch_awaits_version(self._catalogue, folder.row):
+            return True
         if not versions.any_ready(folder.row):
             return self._heartbeat_due(row.version, row.published_at)
         if row.pending_articles == 0 and not self._scanning(folder.name):
@@ -153,4 +164,5 @@ class Publishing:
             folder.keys,
             folder.settings.redundancy.copies,
             min(Priority.HIGH, folder.settings.priority),
+            folder.epochs,
         )

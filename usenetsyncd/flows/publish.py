@@ -14,6 +14,7 @@ from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.rows import VersionRow, VersionState
 from usenetsyncd.clock import Clock
 from usenetsyncd.errors import FormatError, NotFound, UnsafePath
+from usenetsyncd.flows.epochs import Epochs
 from usenetsyncd.flows.retrieve import retrieve
 from usenetsyncd.folders.attributes import unpack_attributes
 from usenetsyncd.folders.safety import check_path
@@ -28,7 +29,7 @@ from usenetsyncd.model import (
     SegmentId,
 )
 from usenetsyncd.news.service import NewsService
-from usenetsyncd.wire.head import Head, encode_head, head_address, head_hash
+from usenetsyncd.wire.head import Head, OlderEpoch, encode_head, head_address, head_hash
 from usenetsyncd.wire.keys import ReadKeys, SigningKey
 from usenetsyncd.wire.pages import admit_entry, update_tree
 from usenetsyncd.wire.segment import content_hash, segment_id
@@ -44,7 +45,7 @@ LINK_GROUP_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """What it takes to publish one folder."""
+    """What it takes to publish one folder. keys: of its first epoch; epochs: of all, None where that is the only one."""
 
     catalogue: Catalogue
     news: NewsService
@@ -54,6 +55,11 @@ class Publisher:
     keys: ReadKeys
     copies: int = 1
     priority: Priority = Priority.HIGH
+    epochs: Epochs | None = None
+
+    def keys_of(self, epoch: int) -> ReadKeys:
+        """The keys of the epoch that a version was begun in."""
+        return self.keys if self.epochs is None else self.epochs.keys(epoch)
 
     def recover(self) -> VersionRow | None:
         """After a start: give up a version whose pages were not finished; returns one that is being posted."""
@@ -86,7 +92,7 @@ class Publisher:
 
     def _build(self, before: VersionRow | None, begun: VersionRow) -> VersionRow:
         started = self.clock.monotonic()
-        pages = _PageStore(self, begun.version)
+        pages = _PageStore(self, begun)
         root = None if before is None else before.root
         update = update_tree(root, self._changes(begun.version), pages.load, pages.keep)
         now = int(self.clock.now())
@@ -102,6 +108,7 @@ class Publisher:
             files=update.totals.files,
             folders=update.totals.folders,
             bytes_total=update.totals.bytes,
+            older=self._older(begun),
         )
         content = encode_head(head, self.signing)
         built = self.catalogue.versions.complete(
@@ -127,6 +134,11 @@ class Publisher:
             took_s=round(self.clock.monotonic() - started, 3),
         )
         return built
+
+    def _older(self, begun: VersionRow) -> tuple[OlderEpoch, ...]:
+        if self.epochs is None:
+            return ()
+        return self.epochs.older(self.catalogue, self.folder_row, begun.epoch, begun.version)
 
     def _changes(self, version: int) -> Iterator[tuple[RelativePath, Entry | None]]:
         """The journal, with inode numbers turned into groups that tell an outsider nothing."""
@@ -158,9 +170,10 @@ class Publisher:
 class _PageStore:
     """Where ``update_tree`` reads old pages and leaves new index segments."""
 
-    def __init__(self, publisher: Publisher, version: int) -> None:
+    def __init__(self, publisher: Publisher, version: VersionRow) -> None:
         self._publisher = publisher
-        self._version = version
+        self._version = version.version
+        self._epoch = version.epoch
         self._cache: dict[SegmentId, bytes] = {}
 
     def load(self, ref: PageRef) -> bytes:
@@ -176,7 +189,7 @@ class _PageStore:
     def keep(self, content: bytes) -> SegmentId:
         """Store and queue a finished index segment; its id."""
         publisher = self._publisher
-        segment = segment_id(content_hash(publisher.keys.identity, content))
+        segment = segment_id(content_hash(publisher.keys_of(self._epoch).identity, content))
         publisher.catalogue.versions.add_segment(
             publisher.folder_row, self._version, segment, content, publisher.copies, publisher.priority
         ).result()
@@ -188,9 +201,13 @@ class _PageStore:
         if content is not None:
             return content
         try:
-            return retrieve(publisher.news, (publisher.keys,), ArticleAddress(ArticleKind.INDEX, segment))
+            return retrieve(publisher.news, self._rings(), ArticleAddress(ArticleKind.INDEX, segment))
         except NotFound as error:
             raise NotFound("a page of the last version is neither here nor on a server") from error
+
+    def _rings(self) -> tuple[ReadKeys, ...]:
+        epochs = self._publisher.epochs
+        return (self._publisher.keys,) if epochs is None else epochs.rings(self._epoch)
 
 
 def _unpack(packed: bytes) -> tuple[Owner | None, tuple[tuple[bytes, bytes], ...]]:

@@ -41,18 +41,20 @@ def retrieve_as(
     them was that), NewsError when no server could be asked.
     """
     corrupt: FormatError | None = None
-    for keys in rings:
-        for address in chain((at,), _others_present(news, keys, at)):
-            try:
-                return accept(fetch_and_open(news, keys, address))
-            except ArticleMissing:
-                continue
-            except FormatError as error:
-                log.warning(
-                    "article_corrupt", kind=at.kind.name, generation=address.generation, reason=str(error)
-                )
-                if not isinstance(corrupt, NewerFormat):
-                    corrupt = error
+    # In which epoch it was sealed nobody says; all are asked for the plain one before any is asked for others.
+    plain = ((keys, at) for keys in rings)
+    others = ((keys, address) for keys in rings for address in _others_present(news, keys, at))
+    for keys, address in chain(plain, others):
+        try:
+            return accept(fetch_and_open(news, keys, address))
+        except ArticleMissing:
+            continue
+        except FormatError as error:
+            log.warning(
+                "article_corrupt", kind=at.kind.name, generation=address.generation, reason=str(error)
+            )
+            if not isinstance(corrupt, NewerFormat):
+                corrupt = error
     if corrupt is not None:
         raise corrupt
     raise ArticleMissing(f"no server has this {at.kind.name.lower()} article any more")
