@@ -17,7 +17,7 @@ from tests.plugins.clock import FakeClock
 from usenetsyncd.catalogue.rows import ArticleState
 from usenetsyncd.errors import Cancelled, RootMissing
 from usenetsyncd.flows.reindex import ReindexOptions
-from usenetsyncd.model import ArticleKind, RelativePath
+from usenetsyncd.model import ArticleKind, Owner, RelativePath
 
 NOBODY = 65_534
 
@@ -118,6 +118,43 @@ def test_a_new_mode_is_published_but_posts_no_data(shop: Workshop) -> None:
     assert shop.articles(ArticleState.QUEUED) == []
     version = shop.publish()
     assert shop.index(version)[b"a"].mode == 0o600
+    assert shop.posted(ArticleKind.DATA) == 1
+
+
+@pytest.mark.requires("linux")
+def test_an_attribute_of_a_folder_or_file_alone_is_published(shop: Workshop) -> None:
+    both = ReindexOptions(owner=True, xattrs=True)
+    file = shop.write("folder/a", b"same")
+    shop.scan(options=both)
+    shop.post_all()
+    shop.publish()
+    assert shop.scan(options=both).files_hashed == 0
+    assert changed(shop) == []
+    os.setxattr(shop.root / "folder", "user.kept", b"1")
+    shop.scan(options=both)
+    assert changed(shop) == [b"folder"]
+    os.setxattr(file, "user.kept", b"2")
+    shop.scan(options=both)
+    assert changed(shop) == [b"folder", b"folder/a"]
+    assert shop.articles(ArticleState.QUEUED) == []
+    index = shop.index(shop.publish())
+    assert index[b"folder"].xattrs == ((b"user.kept", b"1"),)
+    assert index[b"folder/a"].xattrs == ((b"user.kept", b"2"),)
+    assert shop.scan(options=both).files_hashed == 0
+
+
+@pytest.mark.requires("linux")
+def test_settings_that_ask_for_other_attributes_are_carried_out_on_what_is_there(shop: Workshop) -> None:
+    file = shop.write("folder/a", b"same")
+    os.setxattr(file, "user.kept", b"1")
+    shop.commit()
+    status = file.stat()
+    for options in (ReindexOptions(xattrs=True), ReindexOptions(owner=True, xattrs=True), ReindexOptions()):
+        shop.scan(options=options)
+        entry = shop.index(shop.publish())[b"folder/a"]
+        assert entry.xattrs == (((b"user.kept", b"1"),) if options.xattrs else ())
+        assert entry.owner == (Owner(status.st_uid, status.st_gid) if options.owner else None)
+        assert shop.scan(options=options).files_hashed == 0
     assert shop.posted(ArticleKind.DATA) == 1
 
 

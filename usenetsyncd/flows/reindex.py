@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from threading import Event
 from typing import Protocol
 
@@ -211,39 +212,43 @@ class Reindex:
             reason = (listing.problem and listing.problem.strerror) or "unreadable"
             self._troubles.note(listing.path, "unreadable", reason)
             return
-        if row is not None and digest is not None and digest == listing.digest:
+        try:
+            kept = self._attributes(listing.path)
+        except (OSError, FolderError):
+            self._outcome.again.add(listing.path)  # it vanished since it was listed
             return
-        if listing.digest is None:
+        now = self._digest(listing.digest, kept)
+        if row is not None and digest is not None and digest == now:
+            return
+        if now is None:
             self._outcome.again.add(listing.path)
         status = listing.status
         stored = {} if row is None else {entry.name: entry for entry in self._catalogue.scan.entries(row)}
         changed = True
         if row is not None:
             own = self._catalogue.scan.directory(self._folder_id, listing.path)
-            changed = own is None or (own.mode, own.mtime_ns) != (status.mode, status.mtime_ns)
-        work = FolderWork(listing.path, status.mode, status.mtime_ns, status.inode, listing.digest, changed)
-        try:
-            work.attributes = self._attributes(listing.path)
-        except (OSError, FolderError):
-            self._outcome.again.add(listing.path)  # it vanished since it was listed
-            return
+            before = own and (own.mode, own.mtime_ns, own.attributes or None)
+            changed = before != (status.mode, status.mtime_ns, kept)
+        work = FolderWork(listing.path, status.mode, status.mtime_ns, status.inode, now, changed, kept)
         self._plan.open_folder(work)
         for entry in listing.entries:
             self._check_stop()  # a folder may hold a million files
             self._compare_entry(work, entry, stored.pop(entry.name, None))
-        kept = {name for name, _ in listing.unreadable}
-        work.deletes.extend(name for name in stored if name not in kept)
+        unreadable = {name for name, _ in listing.unreadable}
+        work.deletes.extend(name for name in stored if name not in unreadable)
         self._outcome.deleted += len(work.deletes)
         self._plan.close_folder(work)
 
     def _compare_entry(self, folder: FolderWork, entry: scan.ListedEntry, stored: EntryRow | None) -> None:
-        if stored is not None and (
-            stored.size == entry.size
+        if (
+            stored is not None
+            and stored.size == entry.size
             and stored.mtime_ns == entry.mtime_ns
             and stored.ctime_ns == entry.ctime_ns
             and stored.inode == entry.inode
             and stored.kind == entry.kind
             and (stored.hash is not None or entry.kind is not EntryKind.FILE or entry.size == 0)
+            and self._has_attributes(folder, stored)
         ):
             return
         work = FileWork(
@@ -281,6 +286,24 @@ class Reindex:
             return None
         kept = attributes.read_attributes(self._root, path, self._options.owner, self._options.xattrs)
         return kept or None
+
+    def _digest(self, listed: bytes | None, kept: bytes | None) -> bytes | None:
+        """The digest to store: of the listing, and of what is kept beside it.
+
+        No time of the folder moves with its owner and xattrs, and none of a file with the settings.
+        """
+        if listed is None or not (self._options.owner or self._options.xattrs):
+            return listed
+        settings = bytes((self._options.owner, self._options.xattrs))
+        return blake2b(listed + settings + (kept or b""), digest_size=scan.DIGEST_SIZE_BYTES).digest()
+
+    def _has_attributes(self, folder: FolderWork, stored: EntryRow) -> bool:
+        """Whether what is stored for a file is what the settings ask for; its ctime tells of changes to the file."""
+        try:
+            kept = self._attributes(scan.join(folder.path, RelativePath(stored.name)))
+        except FolderError:
+            return False
+        return kept == (stored.attributes or None)
 
     def _note_troubles(self, listing: scan.DirectoryListing) -> None:
         self._outcome.skipped += len(listing.skipped)
