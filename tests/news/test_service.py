@@ -3,12 +3,15 @@
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.news.conftest import Serve
 from tests.news.peers import Peer, ScriptedServer, Store, article, message_id
-from usenetsyncd.errors import Cancelled, ConfigurationError, NewsError, NotFound
+from usenetsyncd.errors import Cancelled, ConfigurationError, NewsError, NotFound, PostRefused
+from usenetsyncd.loopback.faults import FaultRules
+from usenetsyncd.loopback.server import LoopbackServer
 from usenetsyncd.model import ServerAccount, TlsMode
 
 
@@ -70,6 +73,23 @@ def test_a_reload_lets_what_is_under_way_end_and_never_exceeds_the_account(serve
         service.post(article(2))
         assert store.posted == [message_id(1), message_id(2)]
         assert server.most_open == 1
+
+
+def test_what_is_said_of_retrying_counts_at_once_and_an_impossible_rule_changes_nothing(
+    serve: Serve, tmp_path: Path
+) -> None:
+    refusing = FaultRules([{"name": "no", "match": {"command": "POST"}, "act": {"reply": {"code": 441}}}])
+    with LoopbackServer(tmp_path, faults=refusing) as server:
+        service = serve(ServerAccount("main", *server.address, TlsMode.NONE))
+        for attempts in (5, 1):
+            service.set_retry({"441": {"base_s": 0.01, "attempts": attempts}})
+            with pytest.raises(ConfigurationError):
+                service.set_retry({"441": {"attempts": 0}})
+            before = server.faults.fired()["no"]
+            with pytest.raises(PostRefused):
+                service.post(article(1))
+            assert server.faults.fired()["no"] - before == attempts
+        assert server.counters.connections_total == 1
 
 
 def test_a_reload_with_an_unsafe_account_changes_nothing(serve: Serve) -> None:

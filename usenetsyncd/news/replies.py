@@ -286,24 +286,36 @@ _OUT_OF_STEP = Row(
 
 
 class ReplyTable:
-    """The rows, with a person's overrides laid over them. Frozen once made; shared by all threads."""
+    """The rows, with a person's overrides laid over them. Shared by all threads."""
 
     def __init__(self, overrides: Overrides | None = None) -> None:
         """Raises ConfigurationError for a name, a field or a figure that cannot be."""
-        self.rows = apply_overrides(DEFAULT_ROWS, overrides or {})
-        self._likely: dict[tuple[Step, int], tuple[Row, ...]] = {}
+        self.use(overrides or {})
+
+    def use(self, overrides: Overrides) -> None:
+        """From the next reply on these overrides count, and none of before. Raises ConfigurationError, and then
+        nothing has changed."""
+        rows = apply_overrides(DEFAULT_ROWS, overrides)
+        # One assignment: whoever looks up meanwhile sees the old rows or the new ones, never some of both.
+        self._in_force: tuple[tuple[Row, ...], dict[tuple[Step, int], tuple[Row, ...]]] = rows, {}
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Every row in force, in the order in which they count."""
+        return self._in_force[0]
 
     def find(self, step: Step, code: int, text: str = "") -> Row:
         """The row for a reply; never fails: what no row knows is out of step, and closes the connection."""
-        likely = self._likely.get((step, code))
+        rows, known = self._in_force
+        likely = known.get((step, code))
         if likely is None:
             likely = tuple(
                 row
-                for row in self.rows
+                for row in rows
                 if (not row.steps or step in row.steps) and (not row.codes or code in row.codes)
             )
             if 0 <= code <= 599:
-                self._likely[step, code] = likely
+                known[step, code] = likely
         for row in likely:
             if row.matches(step, code, text):
                 return row

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from usenetsyncd.clock import SYSTEM_CLOCK, Clock
-from usenetsyncd.errors import Cancelled, NewsError
+from usenetsyncd.errors import Cancelled, NewsError, NoServer
 from usenetsyncd.model import ServerAccount, ServerRole
 from usenetsyncd.news.connection import Connection, Dialer, Setback, message_id_in
 from usenetsyncd.news.health import Health
@@ -146,6 +146,13 @@ class Server:
         except Setback as setback:
             self.suffer(setback)
             return setback
+        except (NoServer, Cancelled):
+            raise
+        except NewsError as error:
+            # No connection came about: nobody was asked, and no try is used up.
+            nobody = NoServer(str(error))
+            nobody.retry_after_s = error.retry_after_s
+            raise nobody from error
 
     def _receipt(self, article: OutgoingArticle, reply: Reply, took_s: float) -> PostReceipt:
         size_bytes = article.size_bytes

@@ -34,7 +34,6 @@ log = structlog.get_logger("news")
 PATIENCE_S: Final = 15.0
 """So long ``post`` waits in all until some server can be asked; longer trouble goes back to the queue."""
 
-_PATIENT_TRIES: Final = 4
 _POOR_SCORE: Final = 0.3
 _DRAIN_S: Final = 30.0
 
@@ -71,7 +70,7 @@ class NewsService:
         every server that could be asked refuses it, NoServer (with ``retry_after_s``) when none can be used, Cancelled.
         """
         self._up.take(article.size_bytes, self._closing.is_set)
-        tries, waited_s = 0, 0.0
+        waited_s = 0.0
         while True:
             failures: dict[str, NewsError] = {}
             ranked = self._ranked(ServerRole.POST, avoid, prefer)
@@ -87,11 +86,10 @@ class NewsService:
                 except NewsError as error:
                     failures[server.name] = error
             told = _summary(failures)
-            # Where nobody was asked, because other threads' trouble holds dialling back, no try of ours is used up.
-            tries += any(not isinstance(error, NoServer) for error in failures.values())
             waited_s += told.retry_after_s
-            patient = tries < _PATIENT_TRIES and waited_s <= PATIENCE_S
-            if isinstance(told, PostRefused) or not told.retry_after_s or not patient:
+            # The last one was tried as often as the table says, unless trouble of others holds its dialling back.
+            was_asked = not ranked or not isinstance(failures[ranked[-1].name], NoServer)
+            if was_asked or isinstance(told, PostRefused) or not 0 < waited_s <= PATIENCE_S:
                 raise told
             self._wait(told.retry_after_s)
 
@@ -279,6 +277,11 @@ class NewsService:
                 server.pool.release()
             if leaving or joining:
                 log.info("servers_replaced", left=[s.name for s in leaving], joined=[s.name for s in joining])
+
+    def set_retry(self, overrides: Overrides) -> None:
+        """These overrides of the reply table count from the next reply on. Raises ConfigurationError, and then nothing
+        has changed."""
+        self._table.use(overrides)
 
     def close(self, deadline_s: float) -> None:
         """Refuse new work, let posts under way end until the deadline, cut off the rest, join all threads."""
