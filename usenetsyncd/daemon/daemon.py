@@ -19,10 +19,12 @@ from usenetsyncd.daemon.allocator import give_memory_back
 from usenetsyncd.daemon.heartbeats import Heartbeats
 from usenetsyncd.daemon.indexer import Indexer
 from usenetsyncd.daemon.jobs import Jobs
+from usenetsyncd.daemon.lane import Lane
 from usenetsyncd.daemon.limits import limits_at
 from usenetsyncd.daemon.live import LiveFolder, LiveFolders
 from usenetsyncd.daemon.pauses import Pauses
 from usenetsyncd.daemon.publishing import Publishing
+from usenetsyncd.daemon.restoring import RESTORE, Restoring
 from usenetsyncd.daemon.timetable import Timetable
 from usenetsyncd.flows.upload import Uploader
 from usenetsyncd.folders.settle import Settle
@@ -106,7 +108,7 @@ class Daemon:
             on_queued=self.uploader.wake,
             beat=self.heartbeats.of("publisher"),
         )
-        self.jobs = Jobs(
+        self.restoring = Restoring(
             self.catalogue,
             self.vault,
             self.folders,
@@ -115,6 +117,8 @@ class Daemon:
             self.data_dir / PLANS_NAME,
             self.down_rate,
         )
+        self.care_lane = Lane("caretaker", self.heartbeats.of("caretaker"))
+        self.jobs = Jobs(self.catalogue, self.clock, {RESTORE: self.restoring}, self.care_lane)
         self.timetable = Timetable(lambda name: self._request_scan(name, "timetable"))
         self.watch: FolderWatch | None = None
         self.pauses = Pauses(self.catalogue, self.clock, self._pauses_changed)
@@ -149,6 +153,7 @@ class Daemon:
             self._request_scan(folder.name, "start")
         self.fill_timetable()
         self.timetable.start()
+        self.care_lane.start()
         self.jobs.resume()
         log.info("daemon_started", folders=len(list(self.folders)), servers=len(self.settings.servers))
 
@@ -177,6 +182,7 @@ class Daemon:
         self.timetable.stop()
         if self.watch is not None:
             self.watch.close()
+        self.care_lane.stop()
         self.jobs.stop(deadline_s)
         self.indexer.stop()
         self.publishing.stop()

@@ -84,8 +84,8 @@ class StateOperations(Base):
             reasons.append("changes are being noticed")
         for folder in daemon.folders:
             reasons += self._why_busy(folder)
-        if daemon.jobs.active():
-            reasons.append(f"{daemon.jobs.active()} jobs run")
+        if daemon.jobs.asked():
+            reasons.append(f"{daemon.jobs.asked()} jobs run")
         return schema.Idle(idle=not reasons, reasons=reasons)
 
     def _why_busy(self, folder: LiveFolder) -> list[str]:

@@ -9,6 +9,7 @@ from usenetsyncd.catalogue.rows import ArticleKey, ArticleState, JobRow, JobStat
 from usenetsyncd.control import schema
 from usenetsyncd.daemon.indexer import ScanRequest
 from usenetsyncd.daemon.operations.base import Base
+from usenetsyncd.daemon.restoring import RESTORE
 from usenetsyncd.errors import UsageError
 from usenetsyncd.flows.share import access_string, create_public_share
 from usenetsyncd.model import Priority
@@ -159,10 +160,10 @@ class WorkOperations(Base):
         name = order.source.partition("@")[0]
         if not any(live.name == name for live in self._daemon.folders):
             decode_access(order.source)  # mistyped strings are refused before a job is made
-        job = self._daemon.jobs.start_restore(
+        params = self._daemon.restoring.params(
             order.source, list(order.paths), target, order.overwrite, order.dry_run
         )
-        return self.job(job)
+        return self.job(self._daemon.jobs.start(RESTORE, None, params))
 
     def _check_target(self, target: Path) -> None:
         """Never into our own state: a hostile index must not replace the catalogue."""
