@@ -134,19 +134,25 @@ def unpack(stored: bytes) -> bytes:
     return unzstd(stored, MIB)
 
 
-def read_page(page: bytes, home: bytes) -> tuple[int, int, Rows]:
-    """Tree (1 entries, 2 extents), level, rows. ``home`` is the segment that the page stands in."""
+def open_page(page: bytes) -> tuple[int, int, int, Blocks]:
+    """Tree, level, count of a page, and what follows."""
     must(len(page) >= 1 and page[0] != 0)
     must(page[0] == 1, "newer_format")
     must(len(page) >= 8)
     _, tree, level, zero, count = struct.unpack(">BBBBI", page[:8])
     must(tree != 0)
-    must(tree <= 2, "newer_format")
+    must(tree <= 4, "newer_format")
     must(level <= 15, "limit_exceeded")
     must(zero == 0 and count > 0)
+    return tree, level, count, Blocks(page, 8)
+
+
+def read_page(page: bytes, home: bytes) -> tuple[int, int, Rows]:
+    """Tree (1 entries, 2 extents), level, rows. ``home`` is the segment that the page stands in."""
+    tree, level, count, blocks = open_page(page)
+    must(tree <= 2, why="a list where entries or extents should be")
     most = (4_096 if level == 0 else 1_024) if tree == 1 else (2_048 if level == 0 else 256)
     must(count <= most, "limit_exceeded", "rows of a page")
-    blocks = Blocks(page, 8)
     rows: Rows
     if tree == 1:
         rows = entries(blocks, count, home) if level == 0 else branches(blocks, count, home)
@@ -264,13 +270,18 @@ def attributes(blocks: Blocks, having: list[Entry]) -> None:
 Load = Callable[[bytes], bytes]  # content of the index segment with this id
 
 
-def fetch_page(load: Load, place: Place) -> tuple[bytes, int, int, Rows]:
-    """A page decompressed, its tree, level and rows."""
+def stored_page(load: Load, place: Place) -> bytes:
+    """A page decompressed."""
     segment, offset, length = place
     content = load(segment)
     must(offset + length <= len(content), why="a page beyond its segment")
-    page = unpack(content[offset : offset + length])
-    return (page, *read_page(page, segment))
+    return unpack(content[offset : offset + length])
+
+
+def fetch_page(load: Load, place: Place) -> tuple[bytes, int, int, Rows]:
+    """A page decompressed, its tree, level and rows."""
+    page = stored_page(load, place)
+    return (page, *read_page(page, place[0]))
 
 
 class Walk:

@@ -12,13 +12,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from tests.reader.lists import OVERRIDES, STRIPES, Stripe, list_rows
 from tests.reader.newsserver import NewsServer, yenc_decode
 from tests.reader.pages import FILE, FOLDER, Entry, Place, Walk, extents_of
+from tests.reader.parity import rebuild
 from tests.reader.sealed import (
     DATA,
     ENVELOPE,
     HEAD,
     INDEX,
+    PARITY,
     SEGMENT_BYTES,
     Address,
     Keys,
@@ -49,11 +52,12 @@ def envelope_id(serial: int) -> bytes:
 class Articles:
     """Articles of one set of keys, by address, each opened and checked; lost ones are looked for (section 3)."""
 
-    def __init__(self, server: NewsServer, keys: Keys) -> None:
+    def __init__(self, server: NewsServer, keys: Keys, elsewhere: dict[Address, str] | None = None) -> None:
         self.server, self.keys = server, keys
+        self.elsewhere = {} if elsewhere is None else elsewhere  # overrides
 
     def name(self, at: Address) -> str:
-        return names(self.keys.location, at)[0]
+        return self.elsewhere.get(at) or names(self.keys.location, at)[0]
 
     def open(self, at: Address) -> bytes | None:
         block = self.server.body(self.name(at))
@@ -120,7 +124,8 @@ class Folder:
         sound_now(self.envelope, time.time())
         self.server, self.fingerprint = server, fingerprint
         epoch = self.envelope.epoch
-        self.current = Articles(server, Keys.of(self.envelope.read_secret, fingerprint))
+        self.elsewhere: dict[Address, str] = {}
+        self.current = Articles(server, Keys.of(self.envelope.read_secret, fingerprint), self.elsewhere)
         self.older: list[Articles] = []
         self.held: OrderedDict[tuple[int, bytes], bytes] = OrderedDict()
         self.newest = self.current.newest(
@@ -133,7 +138,14 @@ class Folder:
 
     def use(self, head: Head) -> None:
         rows = [(e, s) for e, _, s in reversed(head.older)]
-        self.older = [Articles(self.server, Keys.of(secret, self.fingerprint)) for _, secret in rows]
+        self.older = [
+            Articles(self.server, Keys.of(secret, self.fingerprint), self.elsewhere) for _, secret in rows
+        ]
+        if head.overrides is not None:
+            found = list_rows(OVERRIDES, head.overrides, self.index)
+            self.elsewhere |= {override.at: override.message_id for override in found}
+        self.stripes = head.stripes
+        self.stripe_of: dict[bytes, Stripe] | None = None
 
     def head(self, version: int) -> Head:
         """The head of an earlier version of this epoch."""
@@ -149,14 +161,46 @@ class Folder:
         if (kind, id_) in self.held:
             self.held.move_to_end((kind, id_))
             return self.held[kind, id_]
+        content = self.posted(kind, id_)
+        if content is None and kind == DATA:
+            content = self.rebuilt(id_)
+        must(content is not None, "missing", f"segment {id_.hex()}")
+        self.held[kind, id_] = content
+        while len(self.held) > SEGMENTS_HELD:
+            self.held.popitem(last=False)
+        return content
+
+    def posted(self, kind: int, id_: bytes) -> bytes | None:
+        """The content of a segment from an article of its own."""
         for articles in (self.current, *self.older):
             content = articles.find(kind, id_, lambda content: content)
             if content is not None:
-                self.held[kind, id_] = content
-                while len(self.held) > SEGMENTS_HELD:
-                    self.held.popitem(last=False)
                 return content
-        raise Refused("missing", f"segment {id_.hex()}")
+        return None
+
+    def rebuilt(self, id_: bytes) -> bytes | None:
+        """The content of a data segment from the others of its stripe (section 16)."""
+        if self.stripe_of is None:
+            rows = [] if self.stripes is None else list_rows(STRIPES, self.stripes, self.index)
+            self.stripe_of = {segment: stripe for stripe in rows for segment, _ in stripe.members}
+        stripe = self.stripe_of.get(id_)
+        if stripe is None:
+            return None
+        lengths = [length for _, length in stripe.members]
+        expected = [(DATA, *member) for member in stripe.members]
+        expected += [(PARITY, segment, max(lengths)) for segment in stripe.parity]
+        blocks: dict[int, bytes] = {}
+        for position, (kind, segment, length) in enumerate(expected):
+            content = None if segment == id_ else self.posted(kind, segment)
+            if content is not None and len(content) == length and len(blocks) < len(lengths):
+                blocks[position] = content
+        if len(blocks) < len(lengths):
+            return None
+        made = rebuild(lengths, len(stripe.parity), blocks)
+        content = made[[segment for segment, _ in stripe.members].index(id_)]
+        rings = [articles.keys.identity for articles in (self.current, *self.older)]
+        must(any(keyed_blake3(ring, content)[:16] == id_ for ring in rings), "content_mismatch", "rebuilt")
+        return content
 
     def index(self, id_: bytes) -> bytes:
         return self.segment(INDEX, id_)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 SEGMENT_BYTES = 768_000
 MIB = 1 << 20
-DATA, INDEX, HEAD, ENVELOPE = 1, 2, 3, 4
+DATA, INDEX, HEAD, ENVELOPE, PARITY = 1, 2, 3, 4, 5
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
@@ -219,5 +219,5 @@ def open_body(keys: Keys, at: Address, body: bytes) -> bytes:
     stored_hash = keyed_blake3(keys.identity, stored) if codec else bytes(32)
     head = label("commit") + keys.fingerprint + address + content_hash + block[:12] + struct.pack(">I", size)
     must(hmac.compare_digest(commit, mac(keys.sealing, head + stored_hash)), "seal_broken", "commit")
-    must(at.kind not in (DATA, INDEX) or content_hash[:16] == at.id, "content_mismatch", "content")
+    must(at.kind not in (DATA, INDEX, PARITY) or content_hash[:16] == at.id, "content_mismatch", "content")
     return content

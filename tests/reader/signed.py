@@ -13,7 +13,7 @@ MOST = (1 << 63) - 1
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Section 8. ``root`` is segment, offset, length; ``older`` rows of epoch, first version, R."""
+    """Section 8. ``root``, ``stripes`` and ``overrides`` are segment, offset, length; ``older`` rows of epoch, first version, R."""
 
     public: bytes
     epoch: int
@@ -26,6 +26,8 @@ class Head:
     folders: int
     bytes_total: int
     older: tuple[tuple[int, int, bytes], ...]
+    stripes: tuple[bytes, int, int] | None
+    overrides: tuple[bytes, int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,28 +91,36 @@ def check_frame(name: str, content: bytes, fingerprint: bytes, fixed: int) -> by
 
 def read_head(content: bytes, fingerprint: bytes, found: tuple[int, int] | None = None) -> Head:
     """``found`` is the epoch and version of the address, if there is one to compare with."""
-    signed = check_frame("head", content, fingerprint, 162)
+    signed = check_frame("head", content, fingerprint, 210)
     suite, zero = struct.unpack(">BH", signed[1:4])
     must(suite == 1 and zero == 0)
     epoch, version, created, expires = struct.unpack(">IQqq", signed[52:80])
     previous = signed[80:112]
-    root = struct.unpack(">16sII", signed[112:136])
-    files, folders, total, older_count = struct.unpack(">QQQH", signed[136:162])
+    files, folders, total = struct.unpack(">QQQ", signed[136:160])
+    (older_count,) = struct.unpack(">H", signed[208:210])
     must(epoch >= 1 and 1 <= version <= MOST, "limit_exceeded")
     must(created >= 0 and expires >= 0 and max(files, folders, total) <= MOST, "limit_exceeded")
     must(older_count <= 1_000, "limit_exceeded")
-    must(len(signed) == 162 + 44 * older_count)
+    must(len(signed) == 210 + 44 * older_count)
     must((previous == bytes(32)) == (version == 1), why="previous")
-    older = tuple(struct.iter_unpack(">IQ32s", signed[162:]))
+    older = tuple(struct.iter_unpack(">IQ32s", signed[210:]))
     rows = [(0, -1), *((row[0], row[1]) for row in older)]
     must(all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(rows)), why="older epochs")
     must(all(row[0] < epoch and row[1] <= version for row in older), why="older epochs")
-    empty = signed[112:136] == bytes(24)
-    sound = root[0] != bytes(16) and root[2] > 0 and root[1] + root[2] <= 768_000
-    must(empty or sound, why="root")
+    root, stripes, overrides = (root_page(signed[at : at + 24]) for at in (112, 160, 184))
     must(found is None or found == (epoch, version), "content_mismatch")
-    page = None if empty else root
-    return Head(signed[20:52], epoch, version, created, expires, previous, page, files, folders, total, older)
+    totals = (files, folders, total)
+    return Head(
+        signed[20:52], epoch, version, created, expires, previous, root, *totals, older, stripes, overrides
+    )
+
+
+def root_page(field: bytes) -> tuple[bytes, int, int] | None:
+    if field == bytes(24):
+        return None
+    segment, offset, length = struct.unpack(">16sII", field)
+    must(segment != bytes(16) and length > 0 and offset + length <= 768_000, why="a root page")
+    return segment, offset, length
 
 
 def read_envelope(content: bytes, fingerprint: bytes, found: int | None = None) -> Envelope:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.reader.lists import Override, Stripe, list_rows, read_list_page
 from tests.reader.newsserver import yenc_decode
 from tests.reader.pages import (
     FILE,
@@ -21,6 +22,7 @@ from tests.reader.pages import (
     read_page,
     unpack,
 )
+from tests.reader.parity import encode, rebuild
 from tests.reader.sealed import (
     Address,
     Keys,
@@ -78,6 +80,10 @@ def shown(value: object) -> object:
             "bytes": value.total,
             "digest": value.digest.hex(),
         }
+    if isinstance(value, Stripe):
+        return {"members": shown(value.members), "parity": shown(value.parity)}
+    if isinstance(value, Override):
+        return {"at": shown_dict(asdict(value.at)), "message_id": value.message_id}
     if isinstance(value, Entry):
         return {name: shown(getattr(value, name)) for name in Entry.__dataclass_fields__}
     return value
@@ -192,6 +198,28 @@ def tree_of(load: Callable[[bytes], bytes], v: Vector) -> dict[str, object]:
     return {name: value for name, value in found.items() if name in v} if v["expect"] == "ok" else found
 
 
+def do_parity(v: Vector) -> object:
+    if v["do"] == "encode":
+        assert encode([raw(one) for one in v["data"]], v["parity"]) == [raw(one) for one in v.get("made", ())]
+        return {}
+    blocks = {int(position): raw(content) for position, content in v["blocks"].items()}
+    made = rebuild(v["lengths"], v["parity"], blocks)
+    assert made == {int(position): raw(content) for position, content in v.get("members", {}).items()}
+    return {}
+
+
+def do_lists(v: Vector) -> object:
+    if v["do"] == "page":
+        _, level, found = read_list_page(raw(v["page"]), raw(v["home"]))
+        if level:
+            return {"branches": [[*shown(place), count] for place, count in found]}
+        return {"rows": shown(found)}
+    segments = {bytes.fromhex(name): raw(content) for name, content in v["segments"].items()}
+    segment, offset, length = v["root"]
+    root = (bytes.fromhex(segment), offset, length)
+    return {"rows": shown(list(list_rows(v["tree"], root, segments.__getitem__, strict=True)))}
+
+
 READERS: dict[str, Callable[[Vector], object]] = {
     "keys": do_keys,
     "names": do_names,
@@ -203,6 +231,8 @@ READERS: dict[str, Callable[[Vector], object]] = {
     "access": do_access,
     "article": do_article,
     "pages": do_pages,
+    "parity": do_parity,
+    "lists": do_lists,
 }
 
 

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+from tests.vectors.lists import make_lists
 from tests.vectors.pages import make_pages
+from tests.vectors.parity import make_parity
 from tests.vectors.samples import (
     MASTER,
     OK,
@@ -78,6 +80,7 @@ def make_names() -> list[Vector]:
         ArticleAddress(ArticleKind.DATA, bytes(range(16)), 1, 0),
         ArticleAddress(ArticleKind.DATA, bytes(range(16)), 255, 65_535),
         ArticleAddress(ArticleKind.INDEX, bytes(range(16))),
+        ArticleAddress(ArticleKind.PARITY, bytes(range(16))),
         head.head_address(1, 118),
         membership.envelope_address(3, copy=1),
     ]
@@ -119,6 +122,8 @@ FILES = {
     "access.json": make_access,
     "article.json": make_articles,
     "pages.json": make_pages,
+    "parity.json": make_parity,
+    "lists.json": make_lists,
 }
 
 

@@ -191,7 +191,7 @@ def _leaves() -> list[Vector]:
         (b"\0" + raw[1:], BAD, "version 0"),
         (b"\2" + raw[1:], NEWER, "version 2"),
         (raw[:1] + b"\0" + raw[2:], BAD, "tree 0"),
-        (raw[:1] + b"\3" + raw[2:], NEWER, "tree 3"),
+        (raw[:1] + b"\5" + raw[2:], NEWER, "tree 5"),
         (raw[:2] + b"\x10" + raw[3:], LIMIT, "level 16"),
         (raw[:3] + b"\1" + raw[4:], BAD, "byte 3 set"),
         (raw[:4] + bytes(4) + raw[8:], BAD, "no entries"),

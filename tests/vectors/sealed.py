@@ -163,6 +163,7 @@ def make_seals() -> list[Vector]:
         (_at(small, copy=1), small, block_of(small), None),
         (_at(small, generation=1), small, block_of(small), None),
         (_at(small, kind=2), small, block_of(small, kind=2), None),
+        (_at(small, kind=5), small, block_of(small, kind=5), None),
         (_at(TEXT), TEXT, block_of(TEXT, 1, TEXT_ZSTD), TEXT_ZSTD),
         (_at(TEXT), TEXT, block_of(TEXT, 2, TEXT_LZMA), TEXT_LZMA),
         (_at(ZEROS), ZEROS, block_of(ZEROS, 1, ZEROS_ZSTD), ZEROS_ZSTD),
@@ -190,6 +191,7 @@ def _bad_seals(small: bytes) -> list[tuple[ArticleAddress, bytes, str, str]]:
     body = forge(at, block_of(small), small)
     other = b"another file"
     stranger = keys.read_keys(READ_SECRET, STRANGER.fingerprint)
+    parity = _at(small, kind=5)
     return [
         (at, b"", broken, "empty"),
         (at, body[:47], broken, "shorter than commit and tag"),
@@ -207,6 +209,7 @@ def _bad_seals(small: bytes) -> list[tuple[ArticleAddress, bytes, str, str]]:
         (at, forge(at, block_of(small), small, commit=bytes(32)), broken, "opens, but not committed to"),
         (at, forge(at, block_of(small), small, stored=small), broken, "committed to another stored form"),
         (at, forge(at, block_of(other), other), "content_mismatch", "a reader's substitute for the content"),
+        (parity, forge(parity, block_of(other, kind=5), other), "content_mismatch", "other parity"),
         (at, forge(at, block_of(small, version=2), small), "newer_format", "block of version 2"),
         (at, forge(at, block_of(small, padding=b"x"), small), "format_error", "padding that is not zero"),
     ]

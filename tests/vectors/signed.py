@@ -41,6 +41,7 @@ def _heads() -> tuple[head.Head, head.Head, head.Head]:
     third = head.Head(
         SIGNER.fingerprint, SIGNER.public, 2, 3, 1_763_800_120, 0,
         head.head_hash(head.encode_head(second, SIGNER)), root, 48_213, 1_201, 61 * 10**9, older,
+        PageRef(SegmentId(bytes(range(16))), 16_441, 1_200), PageRef(SegmentId(b"\xcc" * 16), 0, 768_000),
     )  # fmt: skip
     return first, second, third
 
@@ -67,7 +68,6 @@ def make_heads() -> list[Vector]:
 
 def spec_of_head(one: head.Head) -> Vector:
     """A head as vectors write it."""
-    root = one.root
     return {
         "public": one.public.hex(),
         "epoch": one.epoch,
@@ -75,12 +75,18 @@ def spec_of_head(one: head.Head) -> Vector:
         "created_s": one.created_s,
         "expires_s": one.expires_s,
         "previous": one.previous.hex(),
-        "root": [root.segment.hex(), root.offset, root.length] if root else None,
+        "root": _spec_of_page(one.root),
         "files": one.files,
         "folders": one.folders,
         "bytes_total": one.bytes_total,
+        "stripes": _spec_of_page(one.stripes),
+        "overrides": _spec_of_page(one.overrides),
         "older": [[old.epoch, old.first_version, old.read_secret.hex()] for old in one.older],
     }
+
+
+def _spec_of_page(page: PageRef | None) -> list[object] | None:
+    return [page.segment.hex(), page.offset, page.length] if page else None
 
 
 def _bad_heads() -> list[tuple[bytes, str, str]]:
@@ -112,9 +118,14 @@ def _bad_heads() -> list[tuple[bytes, str, str]]:
         (_change(second, 112, bytes(16), domain), bad, "a root page in segment zero"),
         (_change(second, 128, u32.pack(768_000), domain), bad, "a root page beyond its segment"),
         (_change(second, 132, u32.pack(0), domain), bad, "a root page of no length"),
-        (_change(second, 160, b"\0\1", domain), bad, "an older epoch promised and not given"),
-        (_change(third, 162, u32.pack(2), domain), bad, "an older epoch that is not older"),
-        (_change(third, 166, u64.pack(4), domain), bad, "an older epoch that begins later"),
+        (_change(third, 160, bytes(16), domain), bad, "a list of stripes in segment zero"),
+        (_change(third, 176, u32.pack(767_000), domain), bad, "a list of stripes beyond its segment"),
+        (_change(third, 180, u32.pack(0), domain), bad, "a list of stripes of no length"),
+        (_change(second, 184, bytes(15) + b"\1", domain), bad, "a list of overrides of no length"),
+        (_change(third, 200, u32.pack(1), domain), bad, "a list of overrides beyond its segment"),
+        (_change(second, 208, b"\0\1", domain), bad, "an older epoch promised and not given"),
+        (_change(third, 210, u32.pack(2), domain), bad, "an older epoch that is not older"),
+        (_change(third, 214, u64.pack(4), domain), bad, "an older epoch that begins later"),
     ]
 
 

@@ -15,6 +15,7 @@ from usenetsyncd.model import ArticleAddress, ArticleKind, Fingerprint
 from usenetsyncd.wire import access, head, keys, membership
 from usenetsyncd.wire.article import decode_body
 from usenetsyncd.wire.block import decode_block, padme
+from usenetsyncd.wire.parity import encode_parity, rebuild_members
 from usenetsyncd.wire.seal import open_sealed
 from usenetsyncd.wire.segment import FileHasher, content_hash, segment_id, split
 
@@ -108,6 +109,17 @@ def obey_article(vector: Vector) -> Vector:
     return {}
 
 
+def obey_parity(vector: Vector) -> Vector:
+    if vector["do"] == "encode":
+        made = encode_parity(list(map(content_of, vector["data"])), vector["parity"])
+        assert made == list(map(content_of, vector.get("made", ())))
+        return {}
+    blocks = {int(position): content_of(spec) for position, spec in vector["blocks"].items()}
+    members = rebuild_members(vector["lengths"], vector["parity"], blocks)
+    assert members == {int(at): content_of(spec) for at, spec in vector.get("members", {}).items()}
+    return {}
+
+
 OBEY: dict[str, Callable[[Vector], Vector]] = {
     "keys.json": obey_keys,
     "names.json": obey_names,
@@ -118,6 +130,7 @@ OBEY: dict[str, Callable[[Vector], Vector]] = {
     "envelope.json": obey_envelope,
     "access.json": obey_access,
     "article.json": obey_article,
+    "parity.json": obey_parity,
 }
 
 

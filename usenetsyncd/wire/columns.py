@@ -17,6 +17,8 @@ from usenetsyncd.wire.compression import CODEC_NUMBERS, decompress
 PAGE_VERSION = 1
 ENTRY_TREE = 1
 EXTENT_TREE = 2
+STRIPE_LIST = 3
+OVERRIDE_LIST = 4
 
 MAX_PAGE_BYTES = 1 << 20  # decompressed
 MAX_STORED_BYTES = SEGMENT_SIZE_BYTES  # compressed: a page stands inside one segment
@@ -158,7 +160,7 @@ class PageReader:
         if len(raw) < _HEADER.size:
             raise FormatError("an index page without header")
         version, self.tree, self.level, reserved, self.count = _HEADER.unpack_from(raw)
-        if version > PAGE_VERSION or self.tree > EXTENT_TREE:
+        if version > PAGE_VERSION or self.tree > OVERRIDE_LIST:
             raise NewerFormat("the index was made by a newer version of UsenetSync")
         if version < PAGE_VERSION or not self.tree or reserved:
             raise FormatError(f"an index page of version {version}, tree {self.tree}")

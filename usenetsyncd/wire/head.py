@@ -17,7 +17,7 @@ HEAD_VERSION = 1
 MAX_VERSION = 2**63 - 1
 MAX_OLDER_EPOCHS = 1_000
 
-_FIXED = struct.Struct(">BBH16s32sIQqq32s16sIIQQQH")
+_FIXED = struct.Struct(">BBH16s32sIQqq32s16sIIQQQ16sII16sIIH")
 _OLDER = struct.Struct(">IQ32s")
 _SUITE = 1
 _LABEL = label("head")
@@ -40,7 +40,8 @@ class Head:
 
     public: Ed25519 key, 32 bytes. epoch, version: from 1. created_s, expires_s: seconds since 1970; expires_s
     is when the next head is due at the latest, 0 for never. previous: head_hash of the head before, zeros for
-    the first. root: None for a folder without entries. older: oldest first.
+    the first. root: None for a folder without entries. stripes, overrides: root pages of these lists, None for an
+    empty one. older: oldest first.
     """
 
     fingerprint: Fingerprint
@@ -55,6 +56,8 @@ class Head:
     folders: int
     bytes_total: int
     older: tuple[OlderEpoch, ...] = ()
+    stripes: PageRef | None = None
+    overrides: PageRef | None = None
 
 
 def head_address(epoch: int, version: int, copy: int = 0, generation: int = 0) -> ArticleAddress:
@@ -73,11 +76,12 @@ def head_hash(content: bytes) -> bytes:
 def encode_head(head: Head, key: SigningKey) -> bytes:
     """The signed content of a head article, before sealing. Raises LimitExceeded."""
     _check(head)
-    root = head.root or _NO_PAGE
+    root, stripes, overrides = (page or _NO_PAGE for page in (head.root, head.stripes, head.overrides))
     fixed = _FIXED.pack(
         HEAD_VERSION, _SUITE, 0, head.fingerprint, head.public, head.epoch, head.version,
         head.created_s, head.expires_s, head.previous, root.segment, root.offset, root.length,
-        head.files, head.folders, head.bytes_total, len(head.older),
+        head.files, head.folders, head.bytes_total, stripes.segment, stripes.offset, stripes.length,
+        overrides.segment, overrides.offset, overrides.length, len(head.older),
     )  # fmt: skip
     older = b"".join(_OLDER.pack(o.epoch, o.first_version, o.read_secret) for o in head.older)
     return sign(fixed + older, key, _LABEL)
@@ -91,15 +95,14 @@ def decode_head(content: bytes, fingerprint: Fingerprint, at: ArticleAddress | N
     Raises FormatError, LimitExceeded, BadSignature, NewerFormat, ContentMismatch.
     """
     message = check_signed(content, HEAD_VERSION, _LABEL, fingerprint, _FIXED.size)
-    (_, suite, reserved, _, public, epoch, version, created, expires, previous, segment, offset, length,
-     files, folders, total, count) = _FIXED.unpack_from(message)  # fmt: skip
+    (_, suite, reserved, _, public, epoch, version, created, expires, previous, *root,
+     files, folders, total, s, s_offset, s_length, o, o_offset, o_length, count) = _FIXED.unpack_from(message)  # fmt: skip
     if suite != _SUITE or reserved or len(message) != _FIXED.size + count * _OLDER.size:
         raise FormatError("a head is not of the form that its version has")
-    root = PageRef(SegmentId(segment), offset, length)
     older = tuple(OlderEpoch(*fields) for fields in _OLDER.iter_unpack(message[_FIXED.size :]))
     head = Head(
         fingerprint, public, epoch, version, created, expires, previous,
-        None if root == _NO_PAGE else root, files, folders, total, older,
+        _page(*root), files, folders, total, older, _page(s, s_offset, s_length), _page(o, o_offset, o_length),
     )  # fmt: skip
     _check(head)
     if at is not None and at.id != head_address(epoch, version).id:
@@ -115,19 +118,26 @@ def _check(head: Head) -> None:
         raise LimitExceeded("a time or total in a head is below 0 or above 2^63 - 1")
     if (head.version == 1) != (head.previous == FIRST_PREVIOUS):
         raise FormatError("only the first head has none before it")
-    if head.root is not None:
-        _check_root(head.root)
+    for page in (head.root, head.stripes, head.overrides):
+        if page is not None:
+            _check_page(page)
     if len(head.older) > MAX_OLDER_EPOCHS:
         raise LimitExceeded(f"a head lists {len(head.older)} older epochs; the limit is {MAX_OLDER_EPOCHS}")
     if any(len(older.read_secret) != KEY_BYTES for older in head.older):
         raise FormatError("the read secret of an older epoch has 32 bytes")
     epochs = [0, *(older.epoch for older in head.older), head.epoch]
-    versions = [0, *(older.first_version for older in head.older), head.version + 1]
-    if any(a >= b for numbers in (epochs, versions) for a, b in pairwise(numbers)):
+    # An epoch may pass without a version: then its first one is that of the next.
+    versions = [1, *(older.first_version for older in head.older), head.version]
+    if any(a >= b for a, b in pairwise(epochs)) or any(a > b for a, b in pairwise(versions)):
         raise FormatError("a head's older epochs are not in order, or not older than its own")
 
 
-def _check_root(root: PageRef) -> None:
-    fits = root.offset >= 0 and root.length >= 1 and root.offset + root.length <= SEGMENT_SIZE_BYTES
-    if not fits or len(root.segment) != 16 or not any(root.segment):
+def _check_page(page: PageRef) -> None:
+    fits = page.offset >= 0 and page.length >= 1 and page.offset + page.length <= SEGMENT_SIZE_BYTES
+    if not fits or len(page.segment) != 16 or not any(page.segment):
         raise FormatError("a head names a root page that cannot be")
+
+
+def _page(segment: bytes, offset: int, length: int) -> PageRef | None:
+    page = PageRef(SegmentId(segment), offset, length)
+    return None if page == _NO_PAGE else page

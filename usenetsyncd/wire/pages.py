@@ -21,7 +21,7 @@ from usenetsyncd.wire.tree_read import (
     tree_totals,
     with_lower,
 )
-from usenetsyncd.wire.tree_write import Change, TreeUpdate, update_tree
+from usenetsyncd.wire.tree_write import Change, TreeUpdate, update_tree, update_tree_into
 
 __all__ = [
     "Change",
@@ -35,6 +35,7 @@ __all__ = [
     "read_tree",
     "tree_totals",
     "update_tree",
+    "update_tree_into",
     "walk_pages",
 ]
 

@@ -34,7 +34,7 @@ _KEY = label("key")
 _AAD = label("body")
 _AS_IT_IS = bytes(32)
 _KEY_NONCE_BYTES = 32 + 12
-_CONTENT_ADDRESSED = frozenset({ArticleKind.DATA, ArticleKind.INDEX})
+_CONTENT_ADDRESSED = frozenset({ArticleKind.DATA, ArticleKind.INDEX, ArticleKind.PARITY})
 
 
 def _commitment(keys: ReadKeys, place: bytes, block: Block) -> bytes:

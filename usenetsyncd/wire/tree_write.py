@@ -60,7 +60,18 @@ def update_tree(
     different are written. Raises FormatError for bad old pages and for entries that the format
     cannot hold (ask ``admit_entry`` before); what was sealed until then is simply not referred to.
     """
-    return _TreeWriter(load, IndexSegments(seal_segment), borders).update(root, _Changes(changes))
+    return update_tree_into(root, changes, load, IndexSegments(seal_segment), borders)
+
+
+def update_tree_into(
+    root: PageRef | None,
+    changes: Iterable[Change],
+    load: Load,
+    out: IndexSegments,
+    borders: Borders = BORDERS,
+) -> TreeUpdate:
+    """``update_tree`` into segments that may hold other pages already; they are finished afterwards."""
+    return _TreeWriter(load, out, borders).update(root, _Changes(changes))
 
 
 class _Changes:
