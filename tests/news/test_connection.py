@@ -286,8 +286,11 @@ def test_a_reply_before_the_article_was_sent_whole_is_out_of_step() -> None:
         peer.linger()
 
     setback = posting(interrupt, 1_500_000)
-    assert setback.row.close
-    assert setback.row.outcome is Outcome.LOST
+    # The whole article may be in the socket's buffer before the reply is here: then it counts as the verdict.
+    if setback.row.outcome is Outcome.LOST:
+        assert setback.row.close
+    else:
+        assert setback.row.outcome is Outcome.REFUSED
 
 
 def test_bodies_come_in_the_order_asked_for_with_those_missing_told_apart() -> None:

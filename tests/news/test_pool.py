@@ -109,17 +109,20 @@ def test_a_connection_that_ended_while_idle_is_replaced_without_anybody_noticing
         pool.discard(second)
 
 
-def test_a_connection_that_spoke_unasked_is_not_kept() -> None:
+def test_a_connection_that_spoke_unasked_is_not_lent_again(clock: FakeClock) -> None:
     def chatty(peer: Peer) -> None:
         peer.greet()
         peer.say("400 idle time-out")
         peer.linger()
 
-    with ScriptedServer(chatty) as server, pool_of(server, 2) as pool:
+    with ScriptedServer(chatty) as server, pool_of(server, 2, clock) as pool:
         connection = pool.obtain()
         assert settled(lambda: not connection.is_in_step)
         pool.give_back(connection)
-        assert pool.state().idle == 0
+        clock.advance(1)
+        other = pool.obtain()
+        pool.discard(other)
+        assert other is not connection
 
 
 def test_old_and_long_idle_connections_are_closed(clock: FakeClock) -> None:

@@ -11,19 +11,24 @@ from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.rows import Source
 from usenetsyncd.errors import FileChanged, FolderError
 from usenetsyncd.folders import read
+from usenetsyncd.folders.read import OpenFile
 from usenetsyncd.folders.root import FolderRoot
 from usenetsyncd.folders.statkey import FileKey
+from usenetsyncd.model import SEGMENT_SIZE_BYTES, RelativePath
 from usenetsyncd.wire.seal import Workbench
+
+# Files below that are packed many to a segment: too many to be kept open.
+ONE_SLICE_BYTES = 2 * SEGMENT_SIZE_BYTES
 
 
 class Origins:
     """Where some segments come from: their sources asked for at once, their folders' roots opened once.
 
     Shared by the threads that post these segments. Each of them calls ``release`` when it is done with one;
-    the last closes the roots, so that no disk is kept from being unmounted for longer than a batch takes.
+    the last closes what is open, so that no disk is kept from being unmounted for longer than a batch takes.
     """
 
-    __slots__ = ("_catalogue", "_left", "_lock", "_roots", "_sources")
+    __slots__ = ("_catalogue", "_files", "_left", "_lock", "_roots", "_sources")
 
     def __init__(self, catalogue: Catalogue, segment_rows: Collection[int], shares: int) -> None:
         """segment_rows: those whose content files hold. shares: how many times ``release`` will be called."""
@@ -32,6 +37,7 @@ class Origins:
         self._left = shares
         self._lock = Lock()
         self._roots: dict[bytes, FolderRoot] = {}
+        self._files: dict[tuple[RelativePath, FileKey], OpenFile] = {}
 
     def read(self, segment_row: int, length: int, root: bytes, workbench: Workbench) -> memoryview:
         """The content of a segment, read where the workbench will seal it. Valid until the bench is used again.
@@ -41,7 +47,7 @@ class Origins:
         view = workbench.area(length)
         known = self._sources.get(segment_row, [])
         try:
-            _read_sources(known, self._root(root), view)
+            self._read(known, self._root(root), view)
         except FolderError:
             # Since it was asked, a file may have been renamed: its content then has another path and is as it was.
             newer = self._catalogue.segments.sources(segment_row)
@@ -55,9 +61,31 @@ class Origins:
         """One segment less to be read."""
         with self._lock:
             self._left -= 1
-            ended = [] if self._left else list(self._roots.values())
-        for opened in ended:
-            opened.close()
+            if self._left:
+                return
+        for file in self._files.values():
+            file.close()
+        for root in self._roots.values():
+            root.close()
+
+    def _read(self, known: list[Source], root: FolderRoot, view: memoryview) -> None:
+        if len(known) != 1 or known[0].length != len(view) or known[0].size < ONE_SLICE_BYTES:
+            _read_sources(known, root, view)
+            return
+        # A slice of a large file: the next segments are of the same one.
+        (source,) = known
+        self._file(source, root).range(source.position, view)
+
+    def _file(self, source: Source, root: FolderRoot) -> OpenFile:
+        key = source.path, FileKey(source.size, source.mtime_ns, source.inode)
+        opened = self._files.get(key)
+        if opened is None:
+            fresh = read.open_file(root, *key)
+            with self._lock:
+                opened = self._files.setdefault(key, fresh)
+            if opened is not fresh:
+                fresh.close()
+        return opened
 
     def _root(self, path: bytes) -> FolderRoot:
         opened = self._roots.get(path)

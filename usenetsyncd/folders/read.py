@@ -50,7 +50,13 @@ class OpenFile:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self.fd)
+        self.close()
+
+    def close(self) -> None:
+        """Give the descriptor back; a second time does nothing."""
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
 
     @property
     def sparse(self) -> bool:

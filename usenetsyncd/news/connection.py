@@ -331,14 +331,15 @@ class Connection:
             raise self._lost(step, str(error)) from error
 
     def _await(self, take: Callable[[], _T | None], step: Step) -> _T:
-        since, moved = self._clock.monotonic(), 0
+        reader = self._reader
+        since, moved = 0.0, 0
         try:
-            while (taken := take()) is None:
-                count = self._transport.receive_into(self._reader.room(_RECEIVE_BYTES))
-                self._reader.filled(count)
+            while not reader.pending_bytes or (taken := take()) is None:
+                count = self._transport.receive_into(reader.room(_RECEIVE_BYTES))
+                reader.filled(count)
                 moved += count
                 now = self._clock.monotonic()
-                if moved >= PROGRESS_BYTES:
+                if not since or moved >= PROGRESS_BYTES:
                     since, moved = now, 0
                 elif now - since > self._account.timeout_s:
                     raise ConnectionLost("the server sends next to nothing")

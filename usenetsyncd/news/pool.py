@@ -76,7 +76,8 @@ class Pool:
         """
         while True:
             with self._lock:
-                found = self._wait_for_place(stopped)
+                quickly = bool(self._idle) and not self._queue and not self._closed
+                found = self._take_idle() if quickly else self._wait_for_place(stopped)
             if found is None:
                 return self._open()
             connection, since, heard_at = found
@@ -95,9 +96,7 @@ class Pool:
                 self._check_open(stopped)
                 if self._queue[0] is turn:
                     if self._idle:
-                        found = self._idle.pop()
-                        self._lent.add(found[0])
-                        return found
+                        return self._take_idle()
                     if self._may_dial():
                         self._dialling += 1
                         self._changing += 1
@@ -106,6 +105,11 @@ class Pool:
         finally:
             self._queue.remove(turn)
             self._wake()
+
+    def _take_idle(self) -> tuple[Connection, float, float]:
+        found = self._idle.pop()
+        self._lent.add(found[0])
+        return found
 
     def _check_open(self, stopped: Callable[[], bool]) -> None:
         if self._closed:
@@ -179,13 +183,15 @@ class Pool:
     def give_back(self, connection: Connection) -> None:
         """Return a lent connection; it is kept only if it is in step, young enough and within the limit."""
         now = self._clock.monotonic()
-        sound = connection.is_in_step and now - connection.opened_at <= LIFE_S
+        # Whether it was told anything since is asked when it is lent the next time.
+        sound = connection.has_all_answers and now - connection.opened_at <= LIFE_S
         with self._lock:
             kept = sound and not self._closed and self._live() <= self._allowed
             self._lent.discard(connection)
             if kept:
                 self._idle.append((connection, now, now))
-                self._wake()
+                if self._queue:
+                    self._wake()
             else:
                 self._changing += 1
         if not kept:

@@ -40,6 +40,11 @@ class Transport:
         self._account = account
         self._clock = clock
         self._tls: ssl.SSLSocket | None = None
+        self._timeout_s = account.timeout_s
+        # Without TLS we wait ourselves: a socket with a time-out asks the kernel before every call whether it may.
+        sock.setblocking(False)
+        self._readable = _Readiness(sock, writing=False)
+        self._writable = _Readiness(sock, writing=True)
         self._closing = threading.Lock()
         self._closed = False
         self.bytes_up = 0
@@ -57,14 +62,18 @@ class Transport:
 
     def start_tls(self, context: ssl.SSLContext) -> None:
         """Shake hands and verify. Raises TlsFailed, or ConnectionLost."""
+        self._sock.settimeout(self._timeout_s)
         try:
             self._sock = self._tls = secure(self._sock, context, self._account)
         except OSError as error:
             raise ConnectionLost(f"{self._account.name}: {_why(error)} during the TLS handshake") from error
+        self._readable = _Readiness(self._sock, writing=False)
 
     def receive_into(self, room: memoryview) -> int:
         """Read what there is, at least one byte; returns the count. Raises ConnectionLost at the end of the stream."""
         try:
+            if self._tls is None:
+                self._readable.wait(self._timeout_s)
             count = self._sock.recv_into(room)
         except (OSError, ValueError) as error:
             raise ConnectionLost(f"{self._account.name}: {_why(error)}") from error
@@ -95,9 +104,9 @@ class Transport:
         try:
             if self._tls is not None and self._tls.pending():
                 return True
-            if not _is_readable(self._sock):
-                return False
-            return self._tls is None or self._tls_has_text(self._tls)
+            if self._tls is None:
+                return self._readable.now()
+            return self._readable.now() and self._tls_has_text(self._tls)
         except (OSError, ValueError):
             return True
 
@@ -133,8 +142,10 @@ class Transport:
 
     def limit_wait(self, timeout_s: float) -> None:
         """Wait no longer than this for one read or write."""
-        with contextlib.suppress(OSError):
-            self._sock.settimeout(timeout_s)
+        self._timeout_s = timeout_s
+        if self._tls is not None:
+            with contextlib.suppress(OSError):
+                self._tls.settimeout(timeout_s)
 
     def _tls_has_text(self, secured: ssl.SSLSocket) -> bool:
         # Readable may mean no more than a TLS 1.3 session ticket.
@@ -144,7 +155,7 @@ class Transport:
         except ssl.SSLWantReadError:
             return False
         finally:
-            secured.settimeout(self._account.timeout_s)
+            secured.settimeout(self._timeout_s)
         return True
 
     def _send_parts(self, parts: Sequence[Buffer], flags: int = 0) -> None:
@@ -158,9 +169,13 @@ class Transport:
             raise ConnectionLost(f"{self._account.name}: {_why(error)} while sending") from error
 
     def _send_plain(self, left: list[memoryview], flags: int) -> None:
-        since, moved = self._clock.monotonic(), 0
+        since, moved = 0.0, 0
         while left:
-            sent = self._sock.sendmsg(left, (), flags)
+            try:
+                sent = self._sock.sendmsg(left, (), flags)
+            except BlockingIOError:
+                self._writable.wait(self._timeout_s)
+                continue
             self.bytes_up += sent
             moved += sent
             while left and sent >= len(left[0]):
@@ -179,7 +194,7 @@ class Transport:
 
     def _check_progress(self, since: float, moved: int) -> tuple[float, int]:
         now = self._clock.monotonic()
-        if moved >= PROGRESS_BYTES:
+        if not since or moved >= PROGRESS_BYTES:
             return now, 0
         if now - since > self._account.timeout_s:
             raise TimeoutError
@@ -220,12 +235,35 @@ def _records(parts: list[memoryview]) -> Iterator[memoryview]:
         yield memoryview(carried)
 
 
-def _is_readable(sock: socket.socket) -> bool:
-    if hasattr(select, "poll"):
-        waiting = select.poll()
-        waiting.register(sock, select.POLLIN)
-        return bool(waiting.poll(0))
-    return bool(select.select([sock], [], [], 0)[0])
+class _Readiness:
+    """Whether a socket can be read from, or written to."""
+
+    __slots__ = ("_poll", "_sock", "_writing")
+
+    def __init__(self, sock: socket.socket, writing: bool) -> None:
+        self._sock = sock
+        self._writing = writing
+        self._poll: select.poll | None = None
+        if hasattr(select, "poll"):
+            self._poll = select.poll()
+            self._poll.register(sock, select.POLLOUT if writing else select.POLLIN)
+
+    def now(self) -> bool:
+        """At once."""
+        return self._within(0.0)
+
+    def wait(self, timeout_s: float) -> None:
+        """As soon as it is so. Raises TimeoutError, ValueError for a closed socket."""
+        if not self._within(timeout_s):
+            raise TimeoutError
+
+    def _within(self, timeout_s: float) -> bool:
+        if self._sock.fileno() < 0:
+            raise ValueError("the socket is closed")  # its number may be another's by now
+        if self._poll is not None:
+            return bool(self._poll.poll(timeout_s * 1000))
+        one = [self._sock]
+        return any(select.select([] if self._writing else one, one if self._writing else [], [], timeout_s))
 
 
 def _why(error: Exception) -> str:
