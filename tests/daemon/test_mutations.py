@@ -4,14 +4,16 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.daemon.harness import DaemonProcess, World, assert_restored
+from tests.daemon.harness import SETTLE_S, DaemonProcess, World, assert_restored
 from tests.daemon.trees import write_files
 
 DATA, INDEX, HEAD, ENVELOPE = 1, 2, 3, 4
@@ -96,6 +98,36 @@ def test_a_renamed_folder_and_a_copied_file_post_no_data(synced: Synced) -> None
     )
     assert synced.posted_by(lambda: (root / "large").rename(root / "Large"))[DATA] == 0
     assert synced.posted_by(lambda: (root / "folder 003").rename(root / "Folder 003"))[DATA] == 0
+
+
+def test_files_moved_between_two_folders_of_a_busy_machine_post_no_data(synced: Synced) -> None:
+    root = synced.root
+    first, second = root / "first", root / "second"
+    write_files(first, 1_000, random.Random(10), largest=2_000, per_folder=1_000)
+    second.mkdir()
+    (second / "there before").write_bytes(b"there before")
+    synced.check()
+
+    def move(source: Path, target: Path, pause_s: float) -> None:
+        """Slowly enough that the one folder has settled before the other."""
+        paths = sorted(path for path in source.rglob("*") if path.is_file())
+        assert len(paths) >= 1_000
+        aside = synced.world.place / "aside"
+        aside.mkdir()
+        for path in paths:
+            path.rename(aside / path.name)
+        time.sleep(pause_s)
+        for path in aside.iterdir():
+            path.rename(target / path.name)
+        aside.rmdir()
+
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as load:
+        try:
+            for pause_s in (0.0, 3 * SETTLE_S):
+                assert synced.posted_by(lambda pause_s=pause_s: move(first, second, pause_s))[DATA] == 0
+                assert synced.posted_by(lambda pause_s=pause_s: move(second, first, pause_s))[DATA] == 0
+        finally:
+            load.kill()
 
 
 def test_a_tree_moved_in_is_complete_and_moved_out_is_gone(synced: Synced) -> None:

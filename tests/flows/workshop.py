@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.plugins.clock import FakeClock
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.rows import ArticleState, LeasedArticle, QueuedArticle, VersionRow
+from usenetsyncd.flows.departures import Departures
 from usenetsyncd.flows.publish import Publisher
 from usenetsyncd.flows.reindex import Progress, Reindex, ReindexOptions, ReindexOutcome
 from usenetsyncd.flows.share import share_of_envelope
@@ -122,6 +123,7 @@ class Workshop:
         on_file: Progress | None = None,
         options: ReindexOptions | None = None,
         beat: Callable[[], None] = lambda: None,
+        departures: Departures | None = None,
     ) -> Reindex:
         return Reindex(
             self.catalogue,
@@ -132,6 +134,7 @@ class Workshop:
             stop or threading.Event(),
             on_file,
             beat=beat,
+            departures=departures,
         )
 
     def scan(
@@ -140,10 +143,11 @@ class Workshop:
         options: ReindexOptions | None = None,
         quiet: bool = True,
         on_file: Progress | None = None,
+        departures: Departures | None = None,
     ) -> ReindexOutcome:
         if quiet:
             time.sleep(QUIET_S)
-        run = self.reindex(options=options, on_file=on_file)
+        run = self.reindex(options=options, on_file=on_file, departures=departures)
         return run.whole() if parts is None else run.parts([RelativePath(part) for part in parts])
 
     # -- posting -----------------------------------------------------------------------------

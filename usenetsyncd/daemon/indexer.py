@@ -11,6 +11,7 @@ from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.clock import Clock
 from usenetsyncd.daemon.live import LiveFolder, LiveFolders
 from usenetsyncd.errors import Cancelled, FolderError, NotFound, RootMissing, UsenetSyncError
+from usenetsyncd.flows.departures import Departures
 from usenetsyncd.flows.reindex import Reindex, ReindexOutcome
 from usenetsyncd.folders.ignore import RULES_FILE
 from usenetsyncd.folders.settle import Settle
@@ -64,6 +65,7 @@ class Indexer:
         self._on_planned = on_planned
         self._on_stored = on_stored
         self._beat = beat
+        self._departures = Departures()
         self._requests: list[ScanRequest] = []
         # Taken from the requests or from what has settled, and not finished yet.
         self._at_work: frozenset[str] = frozenset()
@@ -210,6 +212,7 @@ class Indexer:
             on_file,
             self._on_stored,
             self._beat,
+            self._departures,
         )
         if directories is not None and RelativePath(b"") in directories and self._rules_changed(folder):
             directories = None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.scan_store import ContentExtents, EntryRow
 from usenetsyncd.errors import FolderError
+from usenetsyncd.flows.departures import Departures
 from usenetsyncd.flows.plan import FileWork, Plan
 from usenetsyncd.flows.small_files import BATCH_BYTES, BATCH_FILES, READ_AHEAD, Batch, SmallFileReader
 from usenetsyncd.folders import read, scan
@@ -38,12 +39,13 @@ class Intake:
         root: FolderRoot,
         plan: Plan,
         check_stop: Callable[[], None],
+        departures: Departures,
         fresh: bool,
         on_hashed: Callable[[FileWork], None],
         on_trouble: Callable[[FileWork, FolderError], None],
     ) -> None:
-        """check_stop: called often, from the hashing threads too; raises to end it. fresh: the catalogue knows
-        nothing of the folder yet. on_hashed: told of each file with content. on_trouble: of each that could not be
+        """check_stop: called often, from the hashing threads too; raises to end it. departures: what
+        left the folder before. fresh: the catalogue knows nothing of the folder yet. on_hashed: told of each file with content. on_trouble: of each that could not be
         read; it was dropped."""
         self._catalogue = catalogue
         self._folder_id = folder_id
@@ -51,6 +53,7 @@ class Intake:
         self._root = root
         self._plan = plan
         self._check_stop = check_stop
+        self._departures = departures
         self._fresh = fresh
         self._on_hashed = on_hashed
         self._on_trouble = on_trouble
@@ -190,7 +193,19 @@ class Intake:
             if (work.stored is None or work.stored.hash != work.content_hash)
             and (not self._fresh or self._plan.maybe_planned(work.content_hash))
         }
-        return self._catalogue.scan.find_contents(self._folder_id, wanted) if wanted else _NOTHING_KNOWN
+        if not wanted:
+            return _NOTHING_KNOWN
+        found = self._catalogue.scan.find_contents(self._folder_id, wanted)
+        departed = self._departures.find(self._folder_id, wanted - found.keys())
+        if departed:
+            segments = {segment for places in departed.values() for segment, _, _ in places}
+            there = self._catalogue.scan.known_segments(self._folder_id, segments)
+            found |= {
+                content: places
+                for content, places in departed.items()
+                if all(segment in there for segment, _, _ in places)
+            }
+        return found
 
     def _reuse(self, work: FileWork, known: dict[bytes, ContentExtents]) -> bool:
         """Keep the segments that already hold this content, wherever it stands in the folder."""

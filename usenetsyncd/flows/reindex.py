@@ -6,7 +6,7 @@ under whatever name, keeps its segments.
 """
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -18,6 +18,7 @@ import structlog
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.scan_store import EntryRow, ScanBatch, StoreResult
 from usenetsyncd.errors import Cancelled, FileChanged, FileUnreadable, FolderError
+from usenetsyncd.flows.departures import Departures
 from usenetsyncd.flows.intake import Intake
 from usenetsyncd.flows.plan import FileWork, FolderWork, Plan
 from usenetsyncd.flows.troubles import TroubleLedger
@@ -28,6 +29,8 @@ from usenetsyncd.model import EntryKind, Priority, RelativePath
 from usenetsyncd.wire.keys import ReadKeys
 
 log = structlog.get_logger("index")
+
+NOTED_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,11 @@ class Reindex:
         on_file: Progress | None = None,
         on_stored: Callable[[], None] | None = None,
         beat: Callable[[], None] = lambda: None,
+        departures: Departures | None = None,
     ) -> None:
-        """beat: called while it goes on, also where nothing has changed; from several threads."""
+        """beat: called while it goes on, also where nothing has changed; from several threads.
+        departures: outlives a run, so that what moves from one to the next is not posted again.
+        """
         self._catalogue = catalogue
         self._folder_id = folder_id
         self._path = path
@@ -86,6 +92,7 @@ class Reindex:
         self._on_file = on_file
         self._on_stored = on_stored
         self._beat = beat
+        self._departures = departures or Departures()
         self._plan = Plan(folder_id, keys.identity, options.priority, options.copies, self._store)
         self._outcome = ReindexOutcome()
         self._known: dict[RelativePath, tuple[int, bytes | None]] = {}
@@ -141,6 +148,7 @@ class Reindex:
             self._root,
             self._plan,
             self._check_stop,
+            self._departures,
             self._fresh,
             self._hashed,
             self._trouble,
@@ -172,7 +180,9 @@ class Reindex:
         self._remove(unvisited)
 
     def _scan_parts(self, folders: Collection[RelativePath]) -> Iterator[None]:
+        """What is new comes before what is gone, as in a whole scan: it may be the same."""
         done: set[RelativePath] = set()
+        gone: set[RelativePath] = set()
         for path in folders:
             if path in done:
                 continue
@@ -180,7 +190,7 @@ class Reindex:
             stored = self._catalogue.scan.directory(self._folder_id, path)
             if listing is None:
                 if stored is not None:
-                    self._remove({path})
+                    gone.add(path)
                 continue
             done.add(path)
             self._compare(listing, *((stored.id, stored.digest) if stored else (None, None)))
@@ -188,19 +198,41 @@ class Reindex:
             children = {scan.join(path, name) for name in listing.subdirectories}
             known = set(self._catalogue.scan.subdirectories(self._folder_id, path))
             if listing.problem is None:
-                self._remove(known - children)
+                gone |= known - children
             for child in sorted(children - known):
                 for found in scan.walk(self._root, self._rules, child):
                     done.add(found.path)
                     self._compare(found, None, None)
                     yield
+        self._remove(gone - done)
 
     def _remove(self, gone: set[RelativePath]) -> None:
         for path in sorted(gone):
             parent = RelativePath(path.rpartition(b"/")[0])
             if not path or parent not in gone:
+                self._note_departures(path)
                 self._plan.remove_folder(path)
                 self._outcome.deleted += 1
+
+    def _note_departures(self, path: RelativePath) -> None:
+        """Remember the contents of a folder that goes, and of those below it, as many as there is room for."""
+        waiting, left = [path], self._departures.room
+        while waiting and left > 0:
+            self._check_stop()
+            folder = self._catalogue.scan.directory(self._folder_id, waiting.pop())
+            if folder is None:
+                continue
+            hashes = [entry.hash for entry in self._catalogue.scan.entries(folder.id)]
+            self._note_contents(hashes)
+            left -= len(hashes)
+            waiting += self._catalogue.scan.subdirectories(self._folder_id, folder.path)
+
+    def _note_contents(self, hashes: Iterable[bytes | None]) -> None:
+        known = list({content_hash for content_hash in hashes if content_hash})
+        for at in range(0, len(known), NOTED_AT_ONCE):
+            self._check_stop()
+            places = self._catalogue.scan.find_contents(self._folder_id, known[at : at + NOTED_AT_ONCE])
+            self._departures.note(self._folder_id, places)
 
     def _compare(self, listing: scan.DirectoryListing, row: int | None, digest: bytes | None) -> None:
         """Hand over what differs between a folder and its rows; equal digests: nothing is read."""
@@ -236,6 +268,8 @@ class Reindex:
             self._compare_entry(work, entry, stored.pop(entry.name, None))
         unreadable = {name for name, _ in listing.unreadable}
         work.deletes.extend(name for name in stored if name not in unreadable)
+        if work.deletes:
+            self._note_contents(stored[name].hash for name in work.deletes)
         self._outcome.deleted += len(work.deletes)
         self._plan.close_folder(work)
 
