@@ -162,6 +162,17 @@ class Verifications:
 
         return self._writer.submit(intent)
 
+    def cancel(self, folder_id: int, kind: CheckKind = CheckKind.AVAILABILITY) -> "Future[None]":
+        """Whatever check of this kind is not done will not go on: the next one begins at the first article."""
+
+        def intent(database: Connection) -> None:
+            database.run(
+                "UPDATE verification SET state = 'cancelled' WHERE folder_id = ? AND kind = ? AND state = 'running'",
+                (folder_id, kind.value),
+            )
+
+        return self._writer.submit(intent)
+
     def get(self, verification_id: int) -> VerificationRow:
         """Raises NotFound."""
         row = self._readers.fetch_one(f"{_SELECT} WHERE id = ?", (verification_id,))
