@@ -139,18 +139,22 @@ class Retrieval:
 
     def _work(self, server: Server) -> None:
         """One worker's life: connections to one server until nothing is left to ask of it."""
-        failures = 0
+        failures, waited_s = 0, 0.0
         try:
             while self._waiting(server) and not self._stopped():
                 before = self._left
                 try:
                     with server.lend(self._stopped) as connection, self._known(connection):
+                        waited_s = 0.0
                         self._converse(server, connection)
                 except Cancelled:
                     raise
-                except NewsError as error:
+                except Setback as setback:
                     failures = failures + 1 if before == self._left else 1
-                    self._after_failure(server, error, failures)
+                    self._after_setback(server, setback, failures)
+                except NewsError as error:
+                    waited_s += error.retry_after_s
+                    self._without_connection(server, error, waited_s)
         except Cancelled as error:
             if not self._stopped():
                 self._give_up_on(server, NewsError(str(error)))
@@ -170,22 +174,28 @@ class Retrieval:
             with self._changed:
                 self._lent.discard(connection)
 
-    def _after_failure(self, server: Server, error: NewsError, failures: int) -> None:
-        """Wait a little and try again, or leave this server to itself; Cancelled when stopped."""
+    def _after_setback(self, server: Server, setback: Setback, failures: int) -> None:
+        """Wait a little and try again, or leave this server to itself after the table's tries."""
         if self._stopped():
             return
-        if isinstance(error, Setback):
-            server.suffer(error)
-            delay_s = error.row.backoff.delay_s(failures, server.draw())
-            final = error.row.backoff.exhausted(failures)
-            error = public_error(error, delay_s)
+        server.suffer(setback)
+        delay_s = setback.row.backoff.delay_s(failures, server.draw())
+        if setback.row.backoff.exhausted(failures):
+            self._give_up_on(server, public_error(setback, delay_s))
         else:
-            # No connection came about. What others can answer goes to them; the rest is worth a short wait.
-            delay_s = error.retry_after_s
-            final = not 0 < delay_s <= _PATIENCE_S or failures >= _TRIES
-        if final:
-            self._give_up_on(server, error)
+            self._bide(server, delay_s)
+
+    def _without_connection(self, server: Server, error: NewsError, waited_s: float) -> None:
+        """No connection came about, perhaps because of others' trouble: a short while, all in all, is waited for one."""
+        if self._stopped():
             return
+        if 0 < waited_s <= _PATIENCE_S:
+            self._bide(server, error.retry_after_s)
+        else:
+            self._give_up_on(server, error)
+
+    def _bide(self, server: Server, delay_s: float) -> None:
+        """Wait; what others can answer goes to them if it takes long. Cancelled when the service closes."""
         if delay_s > _AT_ONCE_S:
             self._hand_over(server)
         ends_at = server.clock.monotonic() + delay_s
