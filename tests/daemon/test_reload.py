@@ -11,6 +11,8 @@ from usenetsyncd.daemon.daemon import Daemon
 from usenetsyncd.daemon.reload import Reloader
 from usenetsyncd.errors import CatalogueError, ConfigurationError
 from usenetsyncd.loopback.server import LoopbackServer
+from usenetsyncd.news.backoff import Backoff, Strategy
+from usenetsyncd.news.replies import Step
 from usenetsyncd.settings.layers import load_settings
 
 
@@ -87,6 +89,17 @@ def test_a_reload_applies_accounts_folders_limits_and_timetable(running: Running
     assert rescans == ["rescan:docs", "rescan:photos"]
     assert "limits.upload" in {change.key for change in reloaded.changes}
     assert running.reloader.compare() == []
+
+
+def test_a_reload_changes_what_is_done_about_a_reply(running: Running) -> None:
+    rule = "{wait: 1s, tries: 7, strategy: fibonacci, longest: 4s, jitter: 0%, rest: 9s}"
+    running.write({"docs": running.place / "docs"}, more=f"retry: {{441: {rule}}}\n")
+    assert "retry.441" in {change.key for change in running.reloader.reload().changes}
+    row = running.daemon.news._table.find(Step.ARTICLE, 441, "posting failed")
+    assert (row.backoff, row.rest_s) == (Backoff(Strategy.FIBONACCI, 1, 7, 0, 4), 9)
+    running.write({"docs": running.place / "docs"})
+    running.reloader.reload()
+    assert running.daemon.news._table.find(Step.ARTICLE, 441, "posting failed").backoff.attempts == 3
 
 
 @pytest.mark.parametrize("step", ["timetable", "limits"])

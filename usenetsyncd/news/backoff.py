@@ -18,7 +18,7 @@ class Backoff:
     """A strategy with its base, its ceiling and its number of tries.
 
     attempts: tries in all, the first one included; 1 means that nothing is tried again.
-    jitter: share of the wait that chance may add or take away, 0..1.
+    jitter: share of the wait that chance may add or take away, 0..1. max_s: no wait is longer, jitter and all.
     """
 
     strategy: Strategy = Strategy.FIXED
@@ -30,7 +30,7 @@ class Backoff:
     def delay_s(self, failures: int, draw: float = 0.5) -> float:
         """Seconds to wait after that many failed tries (1 or more); draw is 0..1, 0.5 for no jitter."""
         planned = min(self.base_s * self._factor(max(failures, 1)), self.max_s)
-        return max(0.0, planned * (1.0 + self.jitter * (2.0 * draw - 1.0)))
+        return min(max(0.0, planned * (1.0 + self.jitter * (2.0 * draw - 1.0))), self.max_s)
 
     def exhausted(self, failures: int) -> bool:
         """Whether that many failed tries leave none."""
