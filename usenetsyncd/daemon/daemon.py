@@ -264,7 +264,9 @@ class Daemon:
         self.settle.forget(name)
 
     def connect_accounts(self, settings: Settings) -> None:
-        """Use these accounts from now on; connections of unchanged ones are kept."""
+        """Use these accounts, and what the settings say of retrying, from now on; connections of unchanged accounts are
+        kept."""
+        self.news.set_retry(overrides_of(settings))
         accounts, self.account_problems = accounts_of(settings, self.vault.credentials.get, os.environ)
         self.news.replace_accounts(accounts)
         self.uploader.resize()
