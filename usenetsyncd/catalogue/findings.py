@@ -96,6 +96,13 @@ class FindingCounts(NamedTuple):
     reposted: int
 
 
+class StripeMembers(NamedTuple):
+    """Segments of which any ``data`` give all the others."""
+
+    data: int
+    segment_rows: set[int]
+
+
 ARTICLE_COLUMNS = """a.segment_id, a.copy, a.generation, a.folder_id, s.kind, s.seg_id, s.epoch, s.length,
     coalesce(v.name, ''), coalesce(a.posted_at, 0), a.message_id"""
 ARTICLE_WIDTH = 11
@@ -105,6 +112,9 @@ OF_ARTICLE = (
 
 _FINDING = """f.segment_id, f.copy, w.name, f.damage, f.generation, f.since, f.checked_at, f.reposted_at
     FROM finding f JOIN server w ON w.id = f.server_id"""
+
+_STRIPES = """SELECT m.stripe_id, t.data, o.segment_id FROM stripe_member m JOIN stripe t ON t.id = m.stripe_id
+    JOIN stripe_member o ON o.stripe_id = m.stripe_id WHERE m.segment_id IN"""
 
 Found = dict[ArticleKey, list[Finding]]
 
@@ -191,6 +201,17 @@ class Findings:
 
         return self._readers.query(ask)
 
+    def stripes_of(self, segment_rows: Collection[int]) -> dict[int, StripeMembers]:
+        """The stripes that any of these segments belong to, by number."""
+
+        def ask(database: Connection) -> dict[int, StripeMembers]:
+            stripes: dict[int, StripeMembers] = {}
+            for stripe, data, member in select_in(database, _STRIPES, (), segment_rows):
+                stripes.setdefault(stripe, StripeMembers(data, set())).segment_rows.add(member)
+            return stripes
+
+        return self._readers.query(ask)
+
     def reposted(
         self, folder_id: int, before: float, after: tuple[int, int] = (0, -1), limit: int = 1_000
     ) -> list[StoredArticle]:
@@ -205,6 +226,16 @@ class Findings:
             (folder_id, after[0], *after, before, limit),
         )
         return [stored(row) for row in rows]
+
+    def unposted(self, folder_id: int) -> tuple[int, int]:
+        """Damaged articles that are in the queue to be posted again, and those for which that has failed."""
+        row = self._readers.fetch_one(
+            "SELECT coalesce(sum(a.state NOT IN (0, 4, 5)), 0), coalesce(sum(a.state = 4), 0) FROM "
+            "(SELECT DISTINCT segment_id, copy FROM finding WHERE folder_id = ?) d "
+            "JOIN article a ON a.segment_id = d.segment_id AND a.copy = d.copy",
+            (folder_id,),
+        )
+        return (0, 0) if row is None else (row[0], row[1])
 
     def counts(self, folder_id: int) -> dict[str, FindingCounts]:
         """By server, in one pass over the folder's findings."""

@@ -186,10 +186,10 @@ class Verifications:
         kind: CheckKind = CheckKind.AVAILABILITY,
         state: CheckState | None = CheckState.DONE,
     ) -> VerificationRow | None:
-        """The newest check of a kind in this state, or in any."""
+        """The newest check of a kind on all servers, in this state or in any."""
         where, params = ("", ()) if state is None else ("AND state = ?", (state.value,))
         row = self._readers.fetch_one(
-            f"{_SELECT} WHERE folder_id = ? AND kind = ? {where} ORDER BY id DESC LIMIT 1",
+            f"{_SELECT} WHERE folder_id = ? AND kind = ? AND server IS NULL {where} ORDER BY id DESC LIMIT 1",
             (folder_id, kind.value, *params),
         )
         return None if row is None else _verification(row)
