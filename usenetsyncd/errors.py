@@ -37,8 +37,22 @@ class UsenetSyncError(Exception):
     @property
     def code(self) -> str:
         """A stable snake_case name for programs, such as ``newer_format``."""
-        name = type(self).__name__
-        return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
+        return _code_of(type(self))
+
+
+def _code_of(error: type[UsenetSyncError]) -> str:
+    name = error.__name__
+    return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+def exit_code_of(code: str) -> ExitCode:
+    """The exit code of the error that bears this stable name; FAILED for one that is not in the tree."""
+    known = [UsenetSyncError]
+    for error in known:
+        if _code_of(error) == code:
+            return error.exit_code
+        known += error.__subclasses__()
+    return ExitCode.FAILED
 
 
 class UsageError(UsenetSyncError):
@@ -261,6 +275,12 @@ class NoServer(NewsError):
 
 class FolderError(UsenetSyncError):
     """Something about a file or folder on this machine."""
+
+
+class ContentGone(UsenetSyncError):
+    """What has to be posted again is neither in its source nor on any server nor in parity."""
+
+    verdict = Verdict.PERSON
 
 
 class RootMissing(FolderError):

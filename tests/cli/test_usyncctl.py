@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run, Standard
-from tests.control.small_daemon import CONFIG_PROBLEMS, STRING, SmallDaemon
+from tests.control.small_daemon import CONFIG_PROBLEMS, SmallDaemon
+from tests.control.small_people import STRING
 from usenetsyncd.cli import usyncctl
 from usenetsyncd.control import schema
 from usenetsyncd.control.listener import Listener
@@ -69,10 +70,28 @@ COMMANDS = {
     "share create docs --expires 30d": 0,
     "share create docs --expires 2001-01-01": 2,
     "share create docs --access private": 2,
+    "share create docs --access private --to bob": 0,
+    "share create docs --access private --to nobody": 5,
+    "share create docs --access protected": 0,
+    "share create docs --access protected --passphrase-file /nonexistent": 2,
     "share create nobody": 5,
     "share list": 0,
     "share show s1": 0,
     "share show s2": 5,
+    "share revoke s1": 0,
+    "share revoke s2": 5,
+    "share members p1": 0,
+    "share members p1 --remove bob": 0,
+    "share members p1 --remove nobody": 5,
+    "share members s1": 2,
+    "identity show": 0,
+    "identity export": 0,
+    "identity export --name Alice": 0,
+    "user list": 0,
+    "user add /nonexistent": 2,
+    "user add usyncuser1AAAA": 2,
+    "user remove bob": 0,
+    "user remove nobody": 5,
     "restore docs --to /tmp/x --detach": 0,
     "restore docs": 2,
     "restore docs ../etc --to /tmp/x": 2,

@@ -5,22 +5,22 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.control.small_people import STARTED, SmallPeople
 from usenetsyncd.control import schema
 from usenetsyncd.errors import ConfigurationError, LoginRefused, NotFound, UsageError
 
 NASTY = b"\x1b]0;owned\x07/caf\xc3\xa9\xff"
-STRING = "usyncread1" + "qpzry9x8gf2tvdw0s3jn54khce6mua7l" * 2
-STARTED = 1_763_000_000.0
 CONFIG_PROBLEMS = (
     "usenetsyncd.yaml:11:18: error: servers[0].connections: expected a whole number, got 'twenty'\n"
     "usenetsyncd.yaml:27:3: error: defaults.setle: unknown key; did you mean 'settle'?"
 )
 
 
-class SmallDaemon:
+class SmallDaemon(SmallPeople):
     """Implements control.operations.Operations on plain lists. Its attributes are the test's hands."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.lock = threading.Lock()
         self.stopped = threading.Event()
         self.name = "nas01"
@@ -313,24 +313,6 @@ class SmallDaemon:
             self.change_job(job_id, state="done", result=self.care_ends, finished_at=STARTED)
         return self.jobs_by_id[job_id]
 
-    # -- shares ------------------------------------------------------------------------------
-
-    def share_create(self, order: schema.ShareOrder) -> schema.ShareString:
-        self._folder(order.folder)
-        if order.access != "public":
-            raise UsageError("only public shares can be made")
-        return self._share(order.folder, order.expires_in_s)
-
-    def shares(self, folder: str | None, after: str | None, limit: int) -> schema.SharePage:
-        share = self._share("docs", None)
-        named = {name: getattr(share, name) for name in schema.Share.model_fields}
-        return schema.SharePage(shares=[schema.Share(**named)])
-
-    def share(self, share_id: str) -> schema.ShareString:
-        if share_id != "s1":
-            raise NotFound(f"there is no share {share_id!r}")
-        return self._share("docs", None)
-
     # -- servers, configuration, credentials -------------------------------------------------
 
     def servers(self) -> schema.ServerList:
@@ -419,15 +401,3 @@ class SmallDaemon:
     def _difference(self, text: str) -> schema.ConfigDifference:
         change = schema.ConfigChange(key=text.split(":")[0], live=True, text=text)
         return schema.ConfigDifference(changes=[change], applied=True, restart_needed=self.restart_needed)
-
-    def _share(self, folder: str, expires_in_s: float | None) -> schema.ShareString:
-        expires = None if expires_in_s is None else STARTED + expires_in_s
-        return schema.ShareString(
-            share_id="s1",
-            folder=folder,
-            access="public",
-            state="active",
-            created_at=STARTED,
-            expires_at=expires,
-            string=STRING,
-        )

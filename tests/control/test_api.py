@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.control.small_daemon import CONFIG_PROBLEMS, NASTY, STRING, SmallDaemon
+from tests.control.small_daemon import CONFIG_PROBLEMS, NASTY, SmallDaemon
+from tests.control.small_people import STRING
 from usenetsyncd.control import schema
 from usenetsyncd.control.app import MAX_BODY_BYTES
 from usenetsyncd.control.client import Client, Refused

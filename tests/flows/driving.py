@@ -8,9 +8,8 @@ from typing import Self
 
 from usenetsyncd.clock import SYSTEM_CLOCK
 from usenetsyncd.daemon.daemon import Daemon
-from usenetsyncd.flows.share import access_string, create_public_share
+from usenetsyncd.flows.share import Sharer, access_string
 from usenetsyncd.settings.layers import load_settings
-from usenetsyncd.wire.keys import read_secret
 
 PATIENCE_S = 60.0
 
@@ -89,9 +88,7 @@ class Driven:
         """A public share of the folder; its access string, once its envelope is posted."""
         daemon = self.daemon
         folder = daemon.folders.named(name)
-        made = create_public_share(
-            daemon.catalogue, daemon.vault, folder.row, folder.signing, read_secret(folder.secret, 1)
-        )
+        made = Sharer(daemon.catalogue, daemon.vault, folder.row, folder.signing, folder.epochs).public()
         daemon.uploader.wake()
         wait_until(lambda: daemon.catalogue.folders.by_id(folder.row).pending_articles == 0, "the envelope")
         return access_string(daemon.vault, made, folder.signing.fingerprint)

@@ -150,7 +150,7 @@ class Publisher:
             public=self.signing.public,
             fingerprint=self.fingerprint,
             serial=serial,
-            read_secret=secret,
+            wrapped=secret,
             **fields,  # type: ignore[arg-type]
         )
         return encode_envelope(envelope, self.signing)

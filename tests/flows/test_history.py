@@ -9,7 +9,7 @@ def history(
     shop: Workshop, path: bytes, before: int | None = None, limit: int = 100
 ) -> tuple[list[tuple[int, int | None]], str | None]:
     changes, more = file_history(
-        shop.catalogue, shop.news, shop.row, shop.keys, RelativePath(path), before, limit
+        shop.catalogue, shop.news, shop.row, (shop.keys,), RelativePath(path), before, limit
     )
     return [(c.version, None if c.entry is None else c.entry.size) for c in changes], more
 

@@ -17,10 +17,10 @@ def test_the_newest_version_and_any_older_one_are_found(shop: Workshop) -> None:
     for number in range(3):
         shop.write(f"f{number}", os.urandom(100))
         versions.append(shop.commit())
-    newest = locate_own(shop.news, shop.catalogue, shop.row, shop.keys, None)
+    newest = locate_own(shop.news, shop.catalogue, shop.row, shop.epochs, None)
     assert (newest.head.version, newest.head_hash) == (3, versions[2].head_hash)
     for version in versions:
-        located = locate_own(shop.news, shop.catalogue, shop.row, shop.keys, version.version)
+        located = locate_own(shop.news, shop.catalogue, shop.row, shop.epochs, version.version)
         assert located.head_hash == version.head_hash
         assert located.head.root == version.root
         files = [e for e in read_tree(located.head.root, shop.load) if e.kind.name == "FILE"]
@@ -29,17 +29,17 @@ def test_the_newest_version_and_any_older_one_are_found(shop: Workshop) -> None:
 
 def test_what_is_not_published_is_not_found(shop: Workshop) -> None:
     with pytest.raises(NothingPublished):
-        locate_own(shop.news, shop.catalogue, shop.row, shop.keys, None)
+        locate_own(shop.news, shop.catalogue, shop.row, shop.epochs, None)
     shop.write("a", b"a")
     shop.scan()
     shop.post_all()
     version = shop.publisher().build()
     with pytest.raises(NothingPublished):
-        locate_own(shop.news, shop.catalogue, shop.row, shop.keys, version.version)
+        locate_own(shop.news, shop.catalogue, shop.row, shop.epochs, version.version)
     shop.post_all()
     shop.publisher().finish(version)
     with pytest.raises(NotFound):
-        locate_own(shop.news, shop.catalogue, shop.row, shop.keys, 7)
+        locate_own(shop.news, shop.catalogue, shop.row, shop.epochs, 7)
 
 
 def test_a_head_that_the_servers_lost_is_said_to_be_missing(shop: Workshop) -> None:
@@ -47,4 +47,4 @@ def test_a_head_that_the_servers_lost_is_said_to_be_missing(shop: Workshop) -> N
     version = shop.commit()
     shop.server.remove(message_id_of(shop.keys.location, head_address(version.epoch, version.version)))
     with pytest.raises((ArticleMissing, NotFound)):
-        locate_own(shop.news, shop.catalogue, shop.row, shop.keys, None)
+        locate_own(shop.news, shop.catalogue, shop.row, shop.epochs, None)

@@ -15,9 +15,8 @@ from usenetsyncd.clock import SYSTEM_CLOCK
 from usenetsyncd.flows.locate import locate
 from usenetsyncd.flows.reindex import ReindexOptions
 from usenetsyncd.flows.restore import Restore, RestoreRequest, RestoreSummary
-from usenetsyncd.flows.share import access_string, create_public_share
+from usenetsyncd.flows.share import access_string
 from usenetsyncd.model import Entry, EntryKind, Owner, RelativePath
-from usenetsyncd.wire.keys import read_secret
 
 pytestmark = pytest.mark.requires("linux")
 
@@ -62,9 +61,7 @@ def _published(shop: Workshop) -> str:
 
 
 def _published_string(shop: Workshop) -> str:
-    made = create_public_share(
-        shop.catalogue, shop.vault, shop.row, shop.signing, read_secret(shop.secret, 1)
-    )
+    made = shop.sharer().public()
     shop.post_all()
     shop.publish()
     return access_string(shop.vault, made, shop.signing.fingerprint)

@@ -11,17 +11,15 @@ from usenetsyncd.errors import NotPermitted
 from usenetsyncd.flows.index_reader import IndexReader
 from usenetsyncd.flows.locate import locate
 from usenetsyncd.flows.retrieve import retrieve
-from usenetsyncd.flows.share import access_string, create_public_share, share_of_envelope
+from usenetsyncd.flows.share import access_string, share_of_envelope
 from usenetsyncd.model import ArticleAddress, ArticleKind
 from usenetsyncd.wire.access import AccessKind, decode_access
-from usenetsyncd.wire.keys import read_secret, share_keys
+from usenetsyncd.wire.keys import share_keys
 from usenetsyncd.wire.pages import find_entry, read_tree
 
 
 def share(shop: Workshop, expires_s: int = 0, copies: int = 1) -> str:
-    made = create_public_share(
-        shop.catalogue, shop.vault, shop.row, shop.signing, read_secret(shop.secret, 1), expires_s, copies
-    )
+    made = shop.sharer(copies).public(expires_s)
     return access_string(shop.vault, made, shop.signing.fingerprint)
 
 

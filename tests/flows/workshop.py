@@ -14,10 +14,12 @@ from tests.plugins.clock import FakeClock
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.rows import ArticleState, LeasedArticle, QueuedArticle, VersionRow
 from usenetsyncd.flows.departures import Departures
+from usenetsyncd.flows.epochs import Epochs
+from usenetsyncd.flows.making import FolderPosting
 from usenetsyncd.flows.publish import Publisher
 from usenetsyncd.flows.reindex import Progress, Reindex, ReindexOptions, ReindexOutcome
-from usenetsyncd.flows.share import share_of_envelope
-from usenetsyncd.flows.upload import FolderPosting, Uploader
+from usenetsyncd.flows.share import Sharer, share_of_envelope
+from usenetsyncd.flows.upload import Uploader
 from usenetsyncd.loopback.faults import Effects, FaultRules, Occasion
 from usenetsyncd.loopback.server import LoopbackServer
 from usenetsyncd.model import (
@@ -156,7 +158,7 @@ class Workshop:
         def keys_of(leased: LeasedArticle) -> ReadKeys:
             if leased.kind is ArticleKind.ENVELOPE:
                 return share_of_envelope(self.catalogue, self.vault, leased, self.signing.fingerprint)
-            return self.keys
+            return self.epochs.keys(leased.epoch)
 
         return FolderPosting(os.fsencode(self.root), ("alt.binaries.test",), Compression.ZSTD, keys_of)
 
@@ -226,8 +228,21 @@ class Workshop:
 
     # -- publishing --------------------------------------------------------------------------
 
+    @property
+    def epochs(self) -> Epochs:
+        return Epochs(self.secret, self.signing.fingerprint)
+
+    def follow_epoch(self) -> None:
+        """Work in the epoch that the folder is in by now."""
+        self.keys = self.epochs.keys(self.catalogue.folders.by_id(self.row).epoch)
+
     def publisher(self) -> Publisher:
-        return Publisher(self.catalogue, self.news, self.clock, self.row, self.signing, self.keys)
+        return Publisher(
+            self.catalogue, self.news, self.clock, self.row, self.signing, self.keys, epochs=self.epochs
+        )
+
+    def sharer(self, copies: int = 1) -> Sharer:
+        return Sharer(self.catalogue, self.vault, self.row, self.signing, self.epochs, copies)
 
     def publish(self) -> VersionRow:
         """A version of what is ready, posted and finished."""

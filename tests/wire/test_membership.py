@@ -52,10 +52,10 @@ def test_a_sealed_envelope_opens_with_the_keys_of_its_string_alone() -> None:
 
 
 def test_a_revoked_share_has_no_secret_left() -> None:
-    revoked = replace(PUBLIC, share=ShareKind.REVOKED, read_secret=b"", serial=2)
+    revoked = replace(PUBLIC, share=ShareKind.REVOKED, wrapped=b"", serial=2)
     assert decode_envelope(encode_envelope(revoked, SIGNER), SIGNER.fingerprint) == revoked
     with pytest.raises(FormatError):
-        encode_envelope(replace(revoked, read_secret=b"\xaa" * 32), SIGNER)
+        encode_envelope(replace(revoked, wrapped=b"\xaa" * 32), SIGNER)
 
 
 def test_an_old_envelope_in_the_place_of_a_newer_one_is_refused() -> None:
@@ -83,7 +83,7 @@ def test_a_share_that_cannot_be_wrapped_yet_is_not_written(share: ShareKind) -> 
 @pytest.mark.parametrize(
     "changes",
     [{"serial": 0}, {"serial": MAX_SERIAL + 1}, {"expires_s": -1}, {"epoch": 0}, {"version": -1},
-     {"version": MAX_VERSION + 1}, {"read_secret": b"short"}],
+     {"version": MAX_VERSION + 1}, {"wrapped": b"short"}],
 )  # fmt: skip
 def test_an_envelope_that_nobody_may_read_is_not_written(changes: dict[str, int | bytes]) -> None:
     with pytest.raises(FormatError):

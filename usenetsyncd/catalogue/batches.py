@@ -63,7 +63,10 @@ class DirectoryUpdate:
 
 @dataclass(frozen=True, slots=True)
 class ScanBatch:
-    """One transaction's worth of a scan: a few thousand files at most, or the writer stalls others."""
+    """One transaction's worth of a scan: a few thousand files at most, or the writer stalls others.
+
+    epoch: the one with whose keys the segments were named; None: the folder's own at this moment.
+    """
 
     folder_id: int
     priority: Priority = Priority.NORMAL
@@ -71,6 +74,7 @@ class ScanBatch:
     directories: list[DirectoryUpdate] = field(default_factory=list)
     segments: list[NewSegment] = field(default_factory=list)
     removed_directories: list[RelativePath] = field(default_factory=list)
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,12 @@ class Shares:
         where &= Share.expires_at.is_null() | (Share.expires_at > self._clock.now())
         return [_share(row) for row in self._select(where, -1)]
 
+    def expired_in(self, folder_id: int, epoch: int) -> bool:
+        """Whether a share that is over, and was not revoked, opens this epoch."""
+        where = (Share.folder_id == folder_id) & Share.revoked_at.is_null()
+        where &= (Share.epoch == epoch) & (Share.expires_at <= self._clock.now())
+        return bool(self._select(where, 1))
+
     def opens(self, folder_id: int, epoch: int) -> bool:
         """Whether an envelope, of whatever share, was ever issued that opens this epoch."""
         row = self._readers.fetch_one(

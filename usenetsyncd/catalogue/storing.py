@@ -205,11 +205,12 @@ class Storing:
         row = self._database.run("SELECT epoch FROM folder WHERE id = ?", (self._folder_id,)).fetchone()
         if row is None:
             raise CatalogueError(f"there is no folder number {self._folder_id}")
+        epoch = row[0] if self._batch.epoch is None else self._batch.epoch
         first = self._ids.take(self._database, "segment", len(fresh))
         params: list[Any] = []
         for at, (seg_id, length) in enumerate(fresh, first):
             self._segments[seg_id] = at
-            params += (at, self._folder_id, seg_id, length, row[0])
+            params += (at, self._folder_id, seg_id, length, epoch)
         head = "INSERT INTO segment (id, folder_id, seg_id, length, epoch, kind) VALUES"
         insert(self._database, head, 5, params, group="(?,?,?,?,?,1)")
         rows = [(at, length) for at, (_, length) in enumerate(fresh, first)]

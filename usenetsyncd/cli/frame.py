@@ -163,6 +163,34 @@ def read_secret_input() -> str:
         raise UsageError("what came from standard input is not text") from None
 
 
+def passphrase_file(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--passphrase-file, as ``passphrase_path``: a passphrase never stands on a command line."""
+    return click.option(
+        "--passphrase-file",
+        "passphrase_path",
+        metavar="FILE",
+        help="Of a protected share; its first line, - for standard input.",
+    )(command)
+
+
+def read_passphrase(path: str) -> str:
+    """The first line of a file, or of standard input. Raises UsageError."""
+    if path == "-":
+        content = read_secret_input()
+    else:
+        try:
+            with open(path, "rb") as file:
+                content = file.read(MAX_SECRET_BYTES).decode("utf-8")
+        except OSError as error:
+            raise UsageError(f"the passphrase cannot be read from {clean(path)}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise UsageError(f"what stands in {clean(path)} is not text") from None
+    first = content.split("\n", 1)[0].rstrip("\r")
+    if not first:
+        raise UsageError("the passphrase is empty")
+    return first
+
+
 def seconds(text: str) -> float:
     """A duration of the command line: ``90s``, ``1h30m``. Raises UsageError."""
     from usenetsyncd.settings.units import parse_duration

@@ -24,6 +24,8 @@ COMMANDS = {
     "wait": (_COMMANDS + "work", "wait", "Wait until everything is posted, or the daemon is ready."),
     "events": (_COMMANDS + "logs", "events", "What happened."),
     "share": (_COMMANDS + "share", "share", "Give folders to somebody."),
+    "identity": (_COMMANDS + "people", "identity", "Who you are when somebody shares with you."),
+    "user": (_COMMANDS + "people", "user", "People to share with."),
     "restore": (_COMMANDS + "restore", "restore", "Bring a folder back from Usenet."),
     "verify": (_COMMANDS + "care", "verify", "Ask whether everything posted is still there."),
     "repair": (_COMMANDS + "care", "repair", "Post again what was lost."),

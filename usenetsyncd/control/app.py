@@ -18,6 +18,7 @@ from usenetsyncd.control.peer import Peer, Permitted
 from usenetsyncd.control.problems import problem_response, refused, refused_request, unexpected_response
 from usenetsyncd.control.routes_daemon import daemon_routes
 from usenetsyncd.control.routes_folders import folder_routes
+from usenetsyncd.control.routes_people import people_routes
 from usenetsyncd.control.routes_setup import setup_routes
 from usenetsyncd.control.routes_work import work_routes
 from usenetsyncd.errors import ExitCode, LimitExceeded, UsenetSyncError
@@ -45,6 +46,7 @@ def make_app(operations: Operations, stop: threading.Event, allowed: Permitted |
         folder_routes(operations),
         work_routes(operations, stop),
         setup_routes(operations),
+        people_routes(operations),
     ):
         api.include_router(routes, prefix=PREFIX)
     _answer_errors(api)

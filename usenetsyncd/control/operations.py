@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from usenetsyncd.control import schema
+from usenetsyncd.control.operations_people import PeopleOperations
 
 
-class Operations(Protocol):
+class Operations(PeopleOperations, Protocol):
     """Called from several threads at once, and may block for as long as the answer takes.
 
     Whatever cannot be done is raised as a UsenetSyncError; its exit_code decides the HTTP status.
@@ -108,17 +109,6 @@ class Operations(Protocol):
 
     def repair(self, order: schema.RepairOrder) -> schema.Job:
         """Begin a repair, or join the same one that waits or runs. Raises NotFound."""
-
-    # -- shares ------------------------------------------------------------------------------
-
-    def share_create(self, order: schema.ShareOrder) -> schema.ShareString:
-        """Raises NotFound, UsageError."""
-
-    def shares(self, folder: str | None, after: str | None, limit: int) -> schema.SharePage:
-        """By id."""
-
-    def share(self, share_id: str) -> schema.ShareString:
-        """With its string. Raises NotFound."""
 
     # -- servers, configuration, credentials -------------------------------------------------
 

@@ -44,7 +44,6 @@ def work_routes(operations: Operations, stop: threading.Event) -> APIRouter:
 
     _queue_routes(routes, operations)
     _job_routes(routes, operations, stop)
-    _share_routes(routes, operations)
     return routes
 
 
@@ -108,20 +107,3 @@ def _job_routes(routes: APIRouter, operations: Operations, stop: threading.Event
     def repair(order: schema.RepairOrder) -> Response:
         """Begin to post again what checks found lost."""
         return answer(operations.repair(order), 202)
-
-
-def _share_routes(routes: APIRouter, operations: Operations) -> None:
-    @routes.post("/shares", status_code=201, responses=described(schema.ShareString, 201))
-    def share_create(order: schema.ShareOrder) -> Response:
-        """Give a folder to somebody: the string in the answer opens it."""
-        return answer(operations.share_create(order), 201)
-
-    @routes.get("/shares", responses=described(schema.SharePage))
-    def shares(folder: Name = None, after: After = None, limit: Limit = PAGE) -> Response:
-        """By id, without their strings."""
-        return answer(operations.shares(folder, after, limit))
-
-    @routes.get("/shares/{share_id}", responses=described(schema.ShareString))
-    def share_show(share_id: str) -> Response:
-        """One share with its string."""
-        return answer(operations.share(share_id))

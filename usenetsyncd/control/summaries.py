@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from usenetsyncd.control.schema import SCHEMA, Job
-from usenetsyncd.errors import ExitCode
+from usenetsyncd.errors import ExitCode, exit_code_of
 
 # What the summary of each kind always counts, and which counts, when not 0, need somebody's attention.
 _COUNTED: Mapping[str, tuple[str, ...]] = {
@@ -35,7 +35,7 @@ def job_parts(job: Job) -> list[dict[str, Any]]:
 def job_summary(job: Job) -> dict[str, Any]:
     """``{"type": "summary", "job", "kind", "state", "exit_code", ...}`` with the counts of its kind.
 
-    exit_code: 0 all is well, 3 done but something needs attention, 1 it did not come to its end.
+    exit_code: 0 all is well, 3 done but something needs attention; that of its error when it did not come to its end, 1 for most.
     """
     counted = {name: job.progress.get(name, 0) for name in _COUNTED.get(job.kind, ())}
     result = {name: value for name, value in (job.result or {}).items() if name != "type"}
@@ -45,6 +45,6 @@ def job_summary(job: Job) -> dict[str, Any]:
         troubled = any(summary[name] for name in _TROUBLING.get(job.kind, ()))
         exit_code = ExitCode.ATTENTION if troubled else ExitCode.DONE
     else:
-        exit_code = ExitCode.FAILED
+        exit_code = exit_code_of(job.error_code or "")
         summary |= {"error": job.error_code or job.state, "message": job.error or f"the job was {job.state}"}
     return summary | {"exit_code": int(exit_code)}

@@ -12,11 +12,12 @@ from usenetsyncd.clock import Clock
 from usenetsyncd.daemon.jobs import Progress
 from usenetsyncd.daemon.lane import Urgency
 from usenetsyncd.daemon.live import LiveFolders
-from usenetsyncd.flows.locate import KnownVersion, Located, locate, locate_own
+from usenetsyncd.flows.locate import KnownVersion, Located, Opening, locate, locate_own
 from usenetsyncd.flows.restore import Restore, RestoreProgress, RestoreRequest, RestoreSummary
 from usenetsyncd.model import Fingerprint, RelativePath
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.telemetry.counters import RateWindow
+from usenetsyncd.vault.identities import own_identity
 from usenetsyncd.vault.vault import Vault
 
 RESTORE = "restore"
@@ -48,16 +49,29 @@ class Restoring:
         self._rate = rate
 
     def params(
-        self, source: str, paths: list[bytes], target: Path, overwrite: bool, dry_run: bool
+        self,
+        source: str,
+        paths: list[bytes],
+        target: Path,
+        overwrite: bool,
+        dry_run: bool,
+        passphrase: str | None = None,
     ) -> dict[str, Any]:
         """A job's params; source is an access string, or FOLDER or FOLDER@VERSION of this daemon."""
         return {
-            "source": base64.b64encode(self._vault.seal_secret(source.encode())).decode(),
+            "source": self._sealed(source),
+            "passphrase": None if passphrase is None else self._sealed(passphrase),
             "paths": [base64.b64encode(path).decode() for path in paths],
             "target": base64.b64encode(str(target).encode("utf-8", "surrogateescape")).decode(),
             "overwrite": overwrite,
             "dry_run": dry_run,
         }
+
+    def _sealed(self, secret: str) -> str:
+        return base64.b64encode(self._vault.seal_secret(secret.encode())).decode()
+
+    def _opened(self, sealed: str) -> str:
+        return self._vault.open_secret(base64.b64decode(sealed)).decode()
 
     def target_of(self, job: JobRow) -> str:
         """Where it writes to."""
@@ -79,7 +93,10 @@ class Restoring:
             params["overwrite"],
             params["dry_run"],
         )
-        located = self._locate(self._vault.open_secret(base64.b64decode(params["source"])).decode())
+        passphrase = params.get("passphrase")
+        located = self._locate(
+            self._opened(params["source"]), None if passphrase is None else self._opened(passphrase)
+        )
         placed = [0]
 
         def on_progress(progress: RestoreProgress) -> None:
@@ -93,14 +110,15 @@ class Restoring:
         self._catalogue.heads.remember(head.fingerprint, head.version, located.head_hash)
         return _as_result(summary)
 
-    def _locate(self, source: str) -> Located:
+    def _locate(self, source: str, passphrase: str | None) -> Located:
         name, _, version = source.partition("@")
         if any(folder.name == name for folder in self._folders):
             folder = self._folders.named(name)
             return locate_own(
-                self._news, self._catalogue, folder.row, folder.keys, int(version) if version else None
+                self._news, self._catalogue, folder.row, folder.epochs, int(version) if version else None
             )
-        return locate(self._news, source, self._clock, self._known)
+        opening = Opening(passphrase, own_identity(self._vault))
+        return locate(self._news, source, self._clock, self._known, opening)
 
     def _known(self, fingerprint: Fingerprint) -> KnownVersion | None:
         known = self._catalogue.heads.get(fingerprint)

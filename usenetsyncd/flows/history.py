@@ -1,5 +1,6 @@
 """What one file was from version to version, read from the published indexes themselves."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -28,7 +29,7 @@ def file_history(
     catalogue: Catalogue,
     news: NewsService,
     folder_row: int,
-    keys: ReadKeys,
+    rings: Sequence[ReadKeys],
     path: RelativePath,
     before: int | None,
     limit: int,
@@ -37,7 +38,7 @@ def file_history(
 
     Pages that the catalogue no longer holds are fetched. Raises NewsError, FormatError.
     """
-    network = IndexReader(news, (keys,))
+    network = IndexReader(news, rings)
 
     def load(ref: PageRef) -> bytes:
         content = catalogue.segments.find_blob(folder_row, ArticleKind.INDEX, ref.segment)

@@ -6,7 +6,7 @@ others or offers an older history than the one seen before is noticed here.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import structlog
@@ -24,14 +24,24 @@ from usenetsyncd.errors import (
     NotPermitted,
     Rollback,
     SealBroken,
+    ShareExpired,
+    ShareRevoked,
 )
+from usenetsyncd.flows.epochs import Epochs
 from usenetsyncd.flows.retrieve import other_addresses, retrieve_as
 from usenetsyncd.model import ArticleAddress, Fingerprint, MessageId, Presence
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.wire.access import AccessKind, decode_access
 from usenetsyncd.wire.head import MAX_VERSION, Head, decode_head, head_address, head_hash
+from usenetsyncd.wire.identity import Identity
 from usenetsyncd.wire.keys import ReadKeys, message_id_of, read_keys, share_keys
-from usenetsyncd.wire.membership import Envelope, ShareKind, decode_envelope, envelope_address
+from usenetsyncd.wire.membership import (
+    Envelope,
+    ShareKind,
+    decode_envelope,
+    envelope_address,
+    unwrap,
+)
 
 log = structlog.get_logger("locate")
 
@@ -42,6 +52,8 @@ FALLBACK_NUMBERS = 64
 CHAIN_LIMIT = 1_000
 # A head may name 1,000 older epochs; each makes asking for a lost article dearer.
 OLDER_EPOCHS_READ = 64
+# A head of the past is sought in its newest epoch and these; more have passed without a version only by accident.
+EPOCHS_TRIED = 3
 # More forged numbers than this, and somebody who may read is flooding the folder's names.
 STRUCK_LIMIT = 2_000
 
@@ -57,6 +69,17 @@ class KnownVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Opening:
+    """What a reader has beside the access string. Never printed."""
+
+    passphrase: str | None = field(default=None, repr=False)
+    identity: Identity | None = field(default=None, repr=False)
+
+
+NO_OPENING = Opening()
+
+
+@dataclass(frozen=True, slots=True)
 class Located:
     """A verified head and the keys to read what it points to, newest epoch first."""
 
@@ -67,22 +90,28 @@ class Located:
 
 
 def locate(
-    news: NewsService, access: str, clock: Clock, known: Callable[[Fingerprint], KnownVersion | None]
+    news: NewsService,
+    access: str,
+    clock: Clock,
+    known: Callable[[Fingerprint], KnownVersion | None],
+    opening: Opening = NO_OPENING,
 ) -> Located:
     """Find and verify the newest head behind an access string.
 
-    Raises BadAccessString, NothingPublished, NotPermitted (expired, or a kind of share this string alone
-    does not open), Rollback, Fork, and NewsError when servers could not be asked.
+    Raises BadAccessString, NothingPublished, ShareClosed (revoked, expired, passphrase, membership), NotPermitted,
+    Rollback, Fork, NewerFormat, and NewsError when servers could not be asked.
     """
     kind, secret, fingerprint = decode_access(access)
     if kind is not AccessKind.READ:
         raise NotPermitted("this string does not allow reading; ask the owner for a read string")
     envelope, warnings = newest_envelope(news, share_keys(secret, fingerprint), fingerprint)
     if envelope.share is ShareKind.REVOKED:
-        raise NotPermitted("this share was revoked by its owner")
+        raise ShareRevoked("this share was revoked by its owner")
     if envelope.expires_s and envelope.expires_s < clock.now():
-        raise NotPermitted("this share has expired; ask the owner for a new string")
-    rings = (read_keys(envelope.read_secret, fingerprint),)
+        raise ShareExpired("this share has expired; ask the owner for a new string")
+    # Only now: a passphrase costs a second, and hundreds of megabytes, to try.
+    opened = unwrap(envelope, secret, opening.passphrase, opening.identity)
+    rings = (read_keys(opened, fingerprint),)
     located = newest_head(
         news, rings, fingerprint, envelope.epoch, envelope.version, known(fingerprint), clock
     )
@@ -90,7 +119,7 @@ def locate(
 
 
 def locate_own(
-    news: NewsService, catalogue: Catalogue, folder_row: int, keys: ReadKeys, version: int | None
+    news: NewsService, catalogue: Catalogue, folder_row: int, epochs: Epochs, version: int | None
 ) -> Located:
     """A version of a folder of this daemon's own; None: the newest published one."""
     row = (
@@ -100,6 +129,7 @@ def locate_own(
     )
     if row is None or row.state is not VersionState.PUBLISHED:
         raise NothingPublished("no version of this folder has been published yet")
+    keys = epochs.keys(row.epoch)
     return read_head(news, (keys,), keys.fingerprint, row.epoch, row.version)
 
 
@@ -271,6 +301,20 @@ def _highest_present(
     return max(present, default=None)
 
 
+def _read_earlier(news: NewsService, located: Located, epoch: int, version: int) -> Located:
+    """A head that the newest one follows: of its epoch, or of the newest older one that had begun by then."""
+    fingerprint = located.head.fingerprint
+    begun = [one for one in located.head.older if one.first_version <= version]
+    older = [(one.epoch, read_keys(one.read_secret, fingerprint)) for one in begun[: -EPOCHS_TRIED - 1 : -1]]
+    missing: ArticleMissing | None = None
+    for its_epoch, keys in ((epoch, located.rings[0]), *older):
+        try:
+            return read_head(news, (keys,), fingerprint, its_epoch, version)
+        except ArticleMissing as error:
+            missing = missing or error
+    raise missing or ArticleMissing("no server has this head article any more")
+
+
 def _check_history(news: NewsService, located: Located, known: KnownVersion | None, epoch: int) -> None:
     """The newest head must descend from the one that was verified before."""
     if known is None:
@@ -287,7 +331,7 @@ def _check_history(news: NewsService, located: Located, known: KnownVersion | No
         if version == known.version:
             break
         try:
-            before = read_head(news, located.rings, head.fingerprint, epoch, version)
+            before = _read_earlier(news, located, epoch, version)
         except NewerFormat:
             raise
         except (ArticleMissing, FormatError) as error:

@@ -8,7 +8,7 @@ under whatever name, keeps its segments.
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from threading import Event
 from typing import Protocol
@@ -35,13 +35,14 @@ NOTED_AT_ONCE = 2_000
 
 @dataclass(frozen=True, slots=True)
 class ReindexOptions:
-    """What the settings of a folder ask of indexing."""
+    """What the settings of a folder ask of indexing. epoch: that of the keys; None: the folder's only one."""
 
     ignore: tuple[str, ...] = ()
     priority: Priority = Priority.NORMAL
     copies: int = 1
     owner: bool = False
     xattrs: bool = False
+    epoch: int | None = None
 
 
 @dataclass(slots=True)
@@ -130,7 +131,7 @@ class Reindex:
             self._troubles.note(RULES_FILE, "ignore_rule", problem)
 
     def _store(self, batch: ScanBatch) -> Future[StoreResult]:
-        stored = self._catalogue.scan.store(batch)
+        stored = self._catalogue.scan.store(replace(batch, epoch=self._options.epoch))
         if self._on_stored is not None:
             told = self._on_stored
             stored.add_done_callback(lambda _: told())

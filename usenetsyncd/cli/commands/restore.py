@@ -5,7 +5,15 @@ import os
 import click
 
 from usenetsyncd.cli.following import follow_job
-from usenetsyncd.cli.frame import Session, absolute, common, path_value, read_secret_input
+from usenetsyncd.cli.frame import (
+    Session,
+    absolute,
+    common,
+    passphrase_file,
+    path_value,
+    read_passphrase,
+    read_secret_input,
+)
 from usenetsyncd.cli.terminal import note
 from usenetsyncd.errors import UsageError
 
@@ -18,6 +26,7 @@ from usenetsyncd.errors import UsageError
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--overwrite", is_flag=True, help="Replace files that differ.")
+@passphrase_file
 @click.option("--detach", is_flag=True, help="Do not wait for the end.")
 @common
 def restore(
@@ -27,6 +36,7 @@ def restore(
     target: str,
     dry_run: bool,
     overwrite: bool,
+    passphrase_path: str | None,
     detach: bool,
 ) -> int:
     """Bring a folder, or PATHs of it, back from Usenet.
@@ -35,8 +45,11 @@ def restore(
     The daemon does the work: Ctrl-C leaves it running and tells the job's number. A restore that was
     interrupted goes on when the daemon starts again.
 
-    Exit codes: 0 everything is there, 3 some of it could not be restored, 1 failed.
+    Exit codes: 0 everything is there, 3 some of it could not be restored, 5 nothing is published under this string,
+    77 it opens nothing for you (revoked, expired, not a member, wrong passphrase), 1 failed.
     """
+    if source == passphrase_path == "-":
+        raise UsageError("the access string and the passphrase cannot both come from standard input")
     if source == "-":
         source = read_secret_input().strip()
     if not source:
@@ -47,6 +60,7 @@ def restore(
         "target": path_value(absolute(target)),
         "dry_run": dry_run,
         "overwrite": overwrite,
+        "passphrase": None if passphrase_path is None else read_passphrase(passphrase_path),
     }
     job = session.client.post("restore", body=order)
     if detach:

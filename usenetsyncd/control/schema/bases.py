@@ -75,7 +75,8 @@ PathIn = Annotated[
 """In JSON a text, or ``{"b64": "..."}`` for bytes that are not UTF-8."""
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Secret = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SECRET_CHARS), Field(repr=False)]
+SecretText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SECRET_CHARS)]
+Secret = Annotated[SecretText, Field(repr=False)]
 
 
 class Model(BaseModel):

@@ -15,10 +15,10 @@ from usenetsyncd.control.schema.bases import (
     Priority,
     Request,
     Secret,
+    SecretText,
 )
 
 MAX_PAUSE_S = 10 * 366 * 86_400.0
-MAX_EXPIRY_S = 100 * 366 * 86_400.0
 ARTICLE_STATES = ("queued", "waiting", "sending", "asking", "doubtful", "failed", "abandoned", "posted")
 
 
@@ -180,7 +180,7 @@ class JobPage(Document):
 class RestoreOrder(Request):
     """What to restore and where.
 
-    source: an access string, or FOLDER or FOLDER@VERSION of this daemon.
+    source: an access string, or FOLDER or FOLDER@VERSION of this daemon. passphrase: of a protected share.
     paths: below the folder's root, without a slash in front; none means all. target: absolute.
     """
 
@@ -189,39 +189,4 @@ class RestoreOrder(Request):
     target: PathIn
     overwrite: bool = False
     dry_run: bool = False
-
-
-# -- shares --------------------------------------------------------------------------------
-
-
-class ShareOrder(Request):
-    """A share to make. expires_in_s None: never."""
-
-    folder: Name
-    access: Annotated[str, StringConstraints(pattern="^(public|private|protected)$")] = "public"
-    expires_in_s: float | None = Field(default=None, gt=0, le=MAX_EXPIRY_S)
-
-
-class Share(Model):
-    """One share, without its string. state: active, expired or revoked."""
-
-    share_id: str
-    folder: str
-    access: str
-    state: str
-    created_at: Moment
-    expires_at: Moment | None = None
-    revoked_at: Moment | None = None
-
-
-class SharePage(Document):
-    """By id."""
-
-    shares: Sequence[Share]
-    next: str | None = None
-
-
-class ShareString(Document, Share):
-    """One share with its string: whoever has it can read the folder."""
-
-    string: str = Field(repr=False)
+    passphrase: SecretText | None = Field(default=None, repr=False)

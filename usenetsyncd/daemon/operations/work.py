@@ -1,26 +1,24 @@
-"""Work that was asked for: scans, pauses, the queue, jobs, restores, shares."""
+"""Work that was asked for: scans, pauses, the queue, jobs, restores."""
 
 import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from usenetsyncd.catalogue.rows import ArticleKey, ArticleState, JobRow, JobState, QueuedArticle, ShareRow
+from usenetsyncd.catalogue.rows import ArticleKey, ArticleState, JobRow, JobState, QueuedArticle
 from usenetsyncd.control import schema
 from usenetsyncd.daemon.indexer import ScanRequest
 from usenetsyncd.daemon.operations.base import Base
 from usenetsyncd.daemon.restoring import RESTORE
 from usenetsyncd.errors import UsageError
-from usenetsyncd.flows.share import access_string, create_public_share
 from usenetsyncd.model import Priority
 from usenetsyncd.wire.access import decode_access
-from usenetsyncd.wire.keys import read_secret
 
 SCAN_LINE_S = 0.5
 
 
 class WorkOperations(Base):
-    """scan, pause, queue, job, restore, share."""
+    """scan, pause, queue, job, restore."""
 
     def scan(self, folder: str | None) -> schema.ScanStarted:
         """Ask for a whole scan of one folder, or of all."""
@@ -161,7 +159,7 @@ class WorkOperations(Base):
         if not any(live.name == name for live in self._daemon.folders):
             decode_access(order.source)  # mistyped strings are refused before a job is made
         params = self._daemon.restoring.params(
-            order.source, list(order.paths), target, order.overwrite, order.dry_run
+            order.source, list(order.paths), target, order.overwrite, order.dry_run, order.passphrase
         )
         return self.job(self._daemon.jobs.start(RESTORE, None, params))
 
@@ -187,63 +185,6 @@ class WorkOperations(Base):
             started_at=row.started_at,
             finished_at=row.finished_at,
             attempts=row.attempts,
-        )
-
-    # -- shares ------------------------------------------------------------------------------
-
-    def share_create(self, order: schema.ShareOrder) -> schema.ShareString:
-        """Raises NotFound, UsageError."""
-        if order.access != "public":
-            raise UsageError(f"{order.access} shares are not supported by this version; public ones are")
-        live = self._live(order.folder)
-        daemon = self._daemon
-        expires_s = 0 if order.expires_in_s is None else int(daemon.clock.now() + order.expires_in_s)
-        share = create_public_share(
-            daemon.catalogue,
-            daemon.vault,
-            live.row,
-            live.signing,
-            read_secret(live.secret, live.epoch),
-            expires_s,
-            live.settings.redundancy.copies,
-        )
-        daemon.uploader.wake()
-        daemon.catalogue.events.add(
-            "info", "share_created", f"{live.name}: share {share.id} was made", live.row
-        )
-        return self.share(share.id)
-
-    def shares(self, folder: str | None, after: str | None, limit: int) -> schema.SharePage:
-        """By id."""
-        page = self._daemon.catalogue.shares.list(self._folder_row_or_none(folder), after, limit)
-        return schema.SharePage(shares=[self._share(row) for row in page.rows], next=page.next)
-
-    def share(self, share_id: str) -> schema.ShareString:
-        """With its string. Raises NotFound."""
-        row = self._daemon.catalogue.shares.get(share_id)
-        live = self._daemon.folders.by_row(row.folder_id)
-        if live is None:
-            raise UsageError("the folder of this share is not in the configuration any more")
-        string = access_string(self._daemon.vault, row, live.signing.fingerprint)
-        shown = self._share(row)
-        return schema.ShareString(
-            string=string, **{name: getattr(shown, name) for name in schema.Share.model_fields}
-        )
-
-    def _share(self, row: ShareRow) -> schema.Share:
-        state = "active"
-        if row.revoked_at is not None:
-            state = "revoked"
-        elif row.expires_at is not None and row.expires_at < self._daemon.clock.now():
-            state = "expired"
-        return schema.Share(
-            share_id=row.id,
-            folder=self._name_of(row.folder_id) or "",
-            access=row.access,
-            state=state,
-            created_at=row.created_at,
-            expires_at=row.expires_at,
-            revoked_at=row.revoked_at,
         )
 
 
