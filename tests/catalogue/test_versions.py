@@ -6,10 +6,22 @@ from tests.catalogue.making import assert_sound, batch, content_hash, directory,
 from tests.plugins.clock import FakeClock
 from usenetsyncd.catalogue.batches import EntryUpdate
 from usenetsyncd.catalogue.catalogue import Catalogue
+from usenetsyncd.catalogue.journal import STREAM_CHUNK
 from usenetsyncd.catalogue.queue import ArticleState
 from usenetsyncd.catalogue.versions import VersionRow, VersionState
-from usenetsyncd.errors import NotFound, UsageError
-from usenetsyncd.model import ArticleKind, Entry, EntryKind, Extent, Owner, PageRef, RelativePath, SegmentId
+from usenetsyncd.errors import CatalogueError, NotFound, UsageError
+from usenetsyncd.model import (
+    SEGMENT_SIZE_BYTES,
+    ArticleKind,
+    Entry,
+    EntryKind,
+    Extent,
+    ExtentStream,
+    Owner,
+    PageRef,
+    RelativePath,
+    SegmentId,
+)
 
 ROOT = PageRef(SegmentId(b"I" * 16), 0, 5)
 
@@ -77,6 +89,52 @@ def test_changes_come_by_path_as_entries_of_an_index(catalogue: Catalogue, docs:
         (b"d/empty", Entry(RelativePath(b"d/empty"), EntryKind.FILE, mtime_ns=1)),
         (b"d/link", None),
     ]
+
+
+def test_a_huge_file_comes_with_a_stream_that_lasts_until_the_next_change(
+    catalogue: Catalogue, docs: int
+) -> None:
+    count = STREAM_CHUNK + 3
+    size = count * SEGMENT_SIZE_BYTES
+    places = [(at * SEGMENT_SIZE_BYTES, seg(f"s{at % 7}"), 0, SEGMENT_SIZE_BYTES) for at in range(count)]
+    huge = file(b"huge", "huge", size, extents=places)
+    torn = file(b"torn", "torn", size, extents=places[:-1])
+    catalogue.scan.store(batch(docs, directory(b"", file(b"a"), huge, torn, file(b"z")))).result()
+    changes = catalogue.versions.changes(docs, only_ready=False)
+    found: dict[bytes, Entry] = {}
+    streams: list[ExtentStream] = []
+    for path, entry in changes:
+        assert entry is not None
+        found[path] = entry
+        if isinstance(entry.extents, ExtentStream):
+            streams.append(entry.extents)
+            for _ in range(2):
+                assert list(entry.extents.open()) == [Extent(place[1], *place[2:]) for place in places]
+    assert [bytes(path) for path in found] == [b"", b"a", b"huge", b"torn", b"z"]
+    assert found[b"torn"].extents == ()  # which no index takes: the file is named, the others are published
+    assert len(streams) == 1
+    with pytest.raises(CatalogueError):
+        next(streams[0].open())
+
+
+def test_a_huge_file_that_changes_while_a_version_is_made_is_left_to_the_next(
+    catalogue: Catalogue, docs: int
+) -> None:
+    size = 300 * SEGMENT_SIZE_BYTES
+
+    def store(content: str) -> None:
+        places = [(at * SEGMENT_SIZE_BYTES, seg(content), 0, SEGMENT_SIZE_BYTES) for at in range(300)]
+        huge = file(b"huge", content, size, extents=places)
+        catalogue.scan.store(batch(docs, directory(b"", file(b"a"), huge, file(b"z")))).result()
+
+    store("before")
+    post_all(catalogue)
+    begun = catalogue.versions.begin(docs)
+    changes = catalogue.versions.changes(docs, version=begun.version)
+    assert [next(changes)[0] for _ in range(2)] == [b"", b"a"]
+    store("after")
+    assert [path for path, _ in changes] == [b"z"]
+    assert catalogue.versions.is_changed(docs, RelativePath(b"huge"))
 
 
 def test_packed_attributes_are_unpacked_by_whoever_packed_them(catalogue: Catalogue, docs: int) -> None:

@@ -52,7 +52,8 @@ class Versions:
         """Changed paths in order with what is there now, None where nothing is.
 
         version: only those this version has taken. link_group of a file with several names is its inode, 8 bytes
-        big-endian. unpack turns packed attributes into owner and xattrs; without it they are left out.
+        big-endian. unpack turns packed attributes into owner and xattrs; without it they are left out. A huge file has
+        an ExtentStream, which can be opened until the next change is asked for.
         """
         return self._journal.changes(folder_id, only_ready, version, unpack)
 

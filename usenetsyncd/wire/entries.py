@@ -45,7 +45,8 @@ _NO_XATTRS: tuple[tuple[bytes, bytes], ...] = ()
 def admit_entry(entry: Entry) -> Entry:
     """The entry as an index keeps it: without the size and holes that a filesystem gives to what is no file.
 
-    Raises FormatError or LimitExceeded for an entry that the format cannot hold, an ExtentStream among them.
+    Raises FormatError or LimitExceeded for an entry that the format cannot hold. What an ExtentStream adds up to is
+    checked when it is written.
     """
     if entry.kind is not EntryKind.FILE and (entry.size or entry.sparse):
         entry = replace(entry, size=0, sparse=False)
@@ -76,10 +77,8 @@ def _check_content(entry: Entry) -> None:
         raise LimitExceeded(f"{entry.path!r} has a size of {entry.size:,} bytes")
     if len(entry.content_hash) != (16 if entry.size else 0):
         raise FormatError(f"{entry.path!r} has a content hash of {len(entry.content_hash)} bytes")
-    if isinstance(extents, SpilledExtents):
-        return
     if not isinstance(extents, tuple):
-        raise FormatError(f"{entry.path!r} still has a stream of extents")
+        return
     total = extents[0].length if len(extents) == 1 else sum(extent.length for extent in extents)
     if total != entry.size:
         raise FormatError(f"{entry.path!r} has {entry.size:,} bytes but its extents do not")
