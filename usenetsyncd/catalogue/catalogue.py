@@ -20,6 +20,7 @@ from usenetsyncd.catalogue.scan_store import ScanStore
 from usenetsyncd.catalogue.segments import Segments
 from usenetsyncd.catalogue.shares import Shares
 from usenetsyncd.catalogue.statements import RowIds
+from usenetsyncd.catalogue.stripes import Stripes
 from usenetsyncd.catalogue.users import Users
 from usenetsyncd.catalogue.verifications import Verifications
 from usenetsyncd.catalogue.versions import Versions
@@ -45,6 +46,7 @@ class Catalogue:
         self.versions = Versions(self._readers, self.writer, clock, self.segments)
         self.findings = Findings(self._readers, self.writer, clock)
         self.verifications = Verifications(self._readers, self.writer, clock)
+        self.stripes = Stripes(self._readers, self.writer, ids)
         self.shares = Shares(self._readers, self.writer, clock, self.segments)
         self.users = Users(self._readers, self.writer, clock)
         self.jobs = Jobs(self._readers, self.writer, clock)

@@ -33,6 +33,13 @@ CREATE INDEX stripe_folder_id_state_id ON stripe (folder_id, state, id);
 CREATE TABLE stripe_member (stripe_id INTEGER NOT NULL, position INTEGER NOT NULL, segment_id INTEGER NOT NULL,
     PRIMARY KEY (stripe_id, position)) WITHOUT ROWID;
 CREATE INDEX stripemember_segment_id ON stripe_member (segment_id);
+ALTER TABLE folder ADD COLUMN parity INTEGER;
+CREATE TABLE unprotected (folder_id INTEGER NOT NULL, segment_id INTEGER NOT NULL,
+    PRIMARY KEY (folder_id, segment_id)) WITHOUT ROWID;
+CREATE TABLE override (segment_id INTEGER NOT NULL, copy INTEGER NOT NULL, generation INTEGER NOT NULL,
+    folder_id INTEGER NOT NULL, message_id TEXT NOT NULL, state INTEGER NOT NULL, version INTEGER,
+    PRIMARY KEY (segment_id, copy, generation)) WITHOUT ROWID;
+CREATE INDEX override_folder_id_state_segment_id ON override (folder_id, state, segment_id);
 ALTER TABLE share ADD COLUMN epoch INTEGER;
 ALTER TABLE share ADD COLUMN material BLOB;
 CREATE TABLE user (id INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, fingerprint BLOB NOT NULL,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 from usenetsyncd.catalogue.connection import Connection
+from usenetsyncd.catalogue.protection import Noted
 from usenetsyncd.catalogue.rows import ArticleState, PostedArticle
 from usenetsyncd.catalogue.statements import Tallies, change_in
 from usenetsyncd.errors import NotFound
@@ -22,6 +23,7 @@ def posted(database: Connection, articles: Sequence[PostedArticle]) -> int:
     tallies = Tallies()
     servers: dict[str, int] = {}
     index_segments: list[int] = []
+    noted = Noted(database)
     news = 0
     for article in articles:
         found = _find(database, article.segment_row, article.copy)
@@ -47,9 +49,11 @@ def posted(database: Connection, articles: Sequence[PostedArticle]) -> int:
         if article.generation:
             _await_check(database, article)
         tallies.move(folder_id, state, _POSTED, length)
+        noted.posted(folder_id, kind, article)
         if kind == ArticleKind.INDEX and article.copy == 0:
             index_segments.append(article.segment_row)
         news += 1
+    noted.write()
     _release_heads(database, index_segments, tallies)
     tallies.write(database)
     return news

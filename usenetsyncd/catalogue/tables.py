@@ -5,9 +5,15 @@ Small constants are chosen so that the frequent value is 0 or 1: SQLite stores t
 
 import peewee as pw
 
-
-class Table(pw.Model):
-    """Base of all tables. Bound to no database: every query names the one it runs on."""
+from usenetsyncd.catalogue.care_tables import (
+    Finding,
+    Override,
+    Stripe,
+    StripeMember,
+    Unprotected,
+    Verification,
+)
+from usenetsyncd.catalogue.table import Table
 
 
 class SchemaVersion(Table):
@@ -32,7 +38,10 @@ class Meta(Table):
 
 
 class Folder(Table):
-    """A configured folder, its counters kept in the same transaction as what they count."""
+    """A configured folder, its counters kept in the same transaction as what they count.
+
+    parity: NULL none is made; 1 what was posted before is still being listed in ``unprotected``; 2 it is listed.
+    """
 
     id = pw.AutoField()
     name = pw.TextField(unique=True)
@@ -52,6 +61,7 @@ class Folder(Table):
     restorable_at = pw.FloatField(null=True)
     verified_at = pw.FloatField(null=True)
     removed_at = pw.FloatField(null=True)
+    parity = pw.IntegerField(null=True)
 
 
 class Tally(Table):
@@ -347,86 +357,6 @@ class KnownHead(Table):
         table_name = "known_head"
 
 
-class Finding(Table):
-    """An article that a server has lost or spoilt. Sparse: what is as it should be has no row.
-
-    damage: 1 missing, 2 corrupt, 3 not there and not expected there. generation: the one that was asked for.
-    reposted_at: a newer generation is on a server since then, and waits for its first check.
-    """
-
-    segment_id = pw.IntegerField()
-    copy = pw.IntegerField()
-    server_id = pw.IntegerField()
-    folder_id = pw.IntegerField()
-    damage = pw.IntegerField()
-    generation = pw.IntegerField()
-    since = pw.FloatField()
-    checked_at = pw.FloatField()
-    reposted_at = pw.FloatField(null=True)
-
-    class Meta:
-        primary_key = pw.CompositeKey("segment_id", "copy", "server_id")
-        without_rowid = True
-        indexes = ((("folder_id", "segment_id"), False),)
-
-
-class Verification(Table):
-    """One check of a folder's articles: how far it is, what it has found. The cursor is the last article asked for."""
-
-    id = pw.AutoField()
-    folder_id = pw.IntegerField()
-    kind = pw.TextField()
-    server = pw.TextField(null=True)
-    state = pw.TextField()
-    started_at = pw.FloatField()
-    finished_at = pw.FloatField(null=True)
-    cursor_segment = pw.IntegerField(default=0)
-    cursor_copy = pw.IntegerField(default=-1)
-    checked = pw.BigIntegerField(default=0)
-    missing = pw.BigIntegerField(default=0)
-    corrupt = pw.BigIntegerField(default=0)
-    unknown = pw.BigIntegerField(default=0)
-    sampled = pw.BigIntegerField(default=0)
-    detail = pw.TextField(default="{}")
-
-    class Meta:
-        indexes = ((("folder_id", "kind", "id"), False),)
-
-
-class Stripe(Table):
-    """Segments that parity articles are made of, and those: any ``data`` of them give all the others.
-
-    length: bytes of each parity segment, those of its longest member. state: 0 its parity is being posted, 1 it is
-    posted, 2 published in ``version``.
-    """
-
-    id = pw.AutoField()
-    folder_id = pw.IntegerField()
-    epoch = pw.IntegerField()
-    data = pw.IntegerField()
-    parity = pw.IntegerField()
-    length = pw.IntegerField()
-    state = pw.IntegerField(default=0)
-    version = pw.IntegerField(null=True)
-
-    class Meta:
-        indexes = ((("folder_id", "state", "id"), False),)
-
-
-class StripeMember(Table):
-    """Positions 0 to data - 1 hold content of files, the others parity."""
-
-    stripe_id = pw.IntegerField()
-    position = pw.IntegerField()
-    segment_id = pw.IntegerField()
-
-    class Meta:
-        table_name = "stripe_member"
-        primary_key = pw.CompositeKey("stripe_id", "position")
-        without_rowid = True
-        indexes = ((("segment_id",), False),)
-
-
 ALL: tuple[type[Table], ...] = (
     SchemaVersion,
     Meta,
@@ -454,4 +384,6 @@ ALL: tuple[type[Table], ...] = (
     Verification,
     Stripe,
     StripeMember,
+    Unprotected,
+    Override,
 )

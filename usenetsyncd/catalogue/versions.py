@@ -9,7 +9,7 @@ in between loses its mark and so survives for the next version.
 from collections.abc import Iterator
 from concurrent.futures import Future
 
-from usenetsyncd.catalogue import outcomes
+from usenetsyncd.catalogue import outcomes, protection
 from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.database import Readers, Row
 from usenetsyncd.catalogue.journal import MARK_CHUNK, READY, Journal, Unpack
@@ -216,6 +216,7 @@ class Versions:
             run = database.run
             run("DELETE FROM change WHERE folder_id = ? AND version = ?", (folder_id, version))
             run("DELETE FROM version_segment WHERE folder_id = ? AND version = ?", (folder_id, version))
+            protection.published(database, folder_id, version)
             run(
                 "UPDATE version SET state = 'published', published_at = ? WHERE folder_id = ? AND version = ?",
                 (now, folder_id, version),
@@ -334,6 +335,7 @@ def _abandon(database: Connection, folder_id: int, version: int) -> bool:
         outcomes.abandon(database, segment, ())
     run("DELETE FROM version_segment WHERE folder_id = ? AND version = ?", (folder_id, version))
     run("UPDATE change SET version = NULL WHERE folder_id = ? AND version = ?", (folder_id, version))
+    protection.given_up(database, folder_id, version)
     run("DELETE FROM version WHERE folder_id = ? AND version = ?", (folder_id, version))
     return True
 
