@@ -11,7 +11,7 @@ from tests.plugins.leaks import open_files
 from usenetsyncd.catalogue.rows import ArticleState, LeasedArticle, QueuedArticle
 from usenetsyncd.errors import ContentMismatch, FileChanged, RootMissing
 from usenetsyncd.flows.content import Origins
-from usenetsyncd.flows.upload import wire_address
+from usenetsyncd.flows.making import wire_address
 from usenetsyncd.model import ArticleKind, Compression
 from usenetsyncd.wire.seal import Workbench
 from usenetsyncd.wire.segment import content_hash, segment_id

@@ -7,6 +7,7 @@ from collections import Counter
 
 from tests.flows.workshop import Workshop, wait_until
 from usenetsyncd.catalogue.rows import ArticleState
+from usenetsyncd.flows import making
 from usenetsyncd.flows import upload as uploading
 from usenetsyncd.flows.content import Origins
 from usenetsyncd.model import ArticleAddress, ArticleKind, Compression
@@ -36,7 +37,7 @@ def post_and_forget(shop: Workshop) -> None:
     leased = shop.catalogue.queue.lease(1_000).result()
     origins = Origins(shop.catalogue, {article.segment_row for article in leased}, 1)
     for article in leased:
-        at = uploading.wire_address(article)
+        at = making.wire_address(article)
         content = origins.read(article.segment_row, article.length, os.fsencode(shop.root), bench)
         body = bench.seal(shop.keys, at, content, Compression.ZSTD)
         shop.news.post(build_article(name_article(shop.keys.location, at), ("alt.binaries.test",), body))
@@ -372,6 +373,6 @@ def test_a_repeated_post_goes_to_the_same_newsgroup(shop: Workshop) -> None:
     shop.scan()
     leased = shop.catalogue.queue.lease(8).result()
     groups = ("alt.a", "alt.b", "alt.c")
-    chosen = [uploading.choose_groups(groups, article) for article in leased]
-    assert chosen == [uploading.choose_groups(groups, article) for article in leased]
+    chosen = [making.choose_groups(groups, article) for article in leased]
+    assert chosen == [making.choose_groups(groups, article) for article in leased]
     assert {group for (group,) in chosen} <= set(groups)

@@ -10,9 +10,9 @@ from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.rows import LeasedArticle
 from usenetsyncd.errors import NotFound, RootMissing
 from usenetsyncd.flows.epochs import Epochs
+from usenetsyncd.flows.making import FolderPosting
 from usenetsyncd.flows.reindex import ReindexOptions
 from usenetsyncd.flows.share import share_of_envelope
-from usenetsyncd.flows.upload import FolderPosting
 from usenetsyncd.folders.ignore import IgnoreRules, compile_rules, load_rules
 from usenetsyncd.folders.root import FolderRoot
 from usenetsyncd.model import ArticleKind
@@ -49,6 +49,7 @@ class LiveFolder:
             self.settings.redundancy.copies,
             metadata.owner,
             metadata.xattrs,
+            self.epoch,
         )
 
 

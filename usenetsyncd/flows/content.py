@@ -1,21 +1,41 @@
-"""Make a segment's content again from where it came: the source files, or a stored blob.
+"""Make a segment's content again from where it came, or from wherever it still is.
 
-Used when an article is posted and when it is repaired; nothing is staged in between.
+A first article is made from the source files or a stored blob. One that is posted again may also come from another
+copy, another server, or parity: the source may be long gone.
 """
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from threading import Lock
+from typing import Protocol
+
+import structlog
 
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.rows import Source
-from usenetsyncd.errors import FileChanged, FolderError
+from usenetsyncd.errors import (
+    ArticleMissing,
+    ContentGone,
+    FileChanged,
+    FolderError,
+    FormatError,
+    NotFound,
+)
+from usenetsyncd.flows.retrieve import retrieve
+from usenetsyncd.flows.staging import Staging
 from usenetsyncd.folders import read
 from usenetsyncd.folders.read import OpenFile
 from usenetsyncd.folders.root import FolderRoot
 from usenetsyncd.folders.statkey import FileKey
-from usenetsyncd.model import SEGMENT_SIZE_BYTES, RelativePath
+from usenetsyncd.model import SEGMENT_SIZE_BYTES, ArticleAddress, ArticleKind, RelativePath, SegmentId
+from usenetsyncd.news.service import NewsService
+from usenetsyncd.wire.keys import ReadKeys
 from usenetsyncd.wire.seal import Workbench
+from usenetsyncd.wire.segment import content_hash, segment_id
+
+log = structlog.get_logger("content")
 
 # Files below that are packed many to a segment: too many to be kept open.
 ONE_SLICE_BYTES = 2 * SEGMENT_SIZE_BYTES
@@ -123,3 +143,117 @@ def _read_any(candidates: list[Source], root: FolderRoot, into: memoryview) -> N
             failure = error
     if failure is not None:
         raise FileChanged(str(failure)) from failure
+
+
+class Way(StrEnum):
+    """Where content came from."""
+
+    SOURCE = "source"
+    BLOB = "blob"
+    STAGED = "staged"
+    COPY = "copy"
+    PARITY = "parity"
+
+
+class Wanted(Protocol):
+    """What has to be known of a segment to look for its content: any row of an article has it."""
+
+    @property
+    def segment_row(self) -> int:
+        """Its number in the catalogue."""
+
+    @property
+    def folder_id(self) -> int:
+        """Of which folder it is."""
+
+    @property
+    def kind(self) -> ArticleKind:
+        """What it carries."""
+
+    @property
+    def seg_id(self) -> SegmentId:
+        """Its id on the wire."""
+
+    @property
+    def length(self) -> int:
+        """Bytes of content."""
+
+
+class Rebuilds(Protocol):
+    """Gives back a segment from the others of its stripe."""
+
+    def rebuild(self, seg_id: SegmentId) -> bytes | None:
+        """The content, its hash checked; None when too much of the stripe is gone. Raises NewsError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The content of a segment, and where it was."""
+
+    content: bytes
+    way: Way
+
+
+class ContentFinder:
+    """Finds the content of segments that were posted before. Thread-safe."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        news: NewsService,
+        staging: Staging,
+        rebuilder_of: Callable[[int], Rebuilds | None],
+    ) -> None:
+        """rebuilder_of: of a folder, where it has parity."""
+        self._catalogue = catalogue
+        self._news = news
+        self._staging = staging
+        self._rebuilder_of = rebuilder_of
+
+    def find(self, wanted: Wanted, at: ArticleAddress, root: bytes, keys: ReadKeys) -> Found:
+        """The content, from the nearest place that still has it: here, then on a server, then by parity.
+
+        at: where one of its articles is, or was. root: of the segment's folder. keys: those that it is sealed with.
+        Raises ContentGone when no place has it, and NewsError when that cannot be known now.
+        """
+        here = self._here(wanted, root, keys)
+        if here is not None:
+            return here
+        try:
+            return Found(retrieve(self._news, (keys,), replace(at, copy=0, generation=0)), Way.COPY)
+        except (ArticleMissing, FormatError) as error:
+            reason = str(error)
+        rebuilder = self._rebuilder_of(wanted.folder_id)
+        content = None if rebuilder is None else rebuilder.rebuild(wanted.seg_id)
+        if content is None:
+            raise ContentGone(f"its content is neither here nor anywhere else: {reason}")
+        return Found(content, Way.PARITY)
+
+    def _here(self, wanted: Wanted, root: bytes, keys: ReadKeys) -> Found | None:
+        if wanted.kind is ArticleKind.DATA:
+            found = self._from_source(wanted, root, keys)
+            return None if found is None else Found(found, Way.SOURCE)
+        if wanted.kind is ArticleKind.PARITY:
+            staged = self._staging.read(wanted.seg_id)
+            if staged is None or segment_id(content_hash(keys.identity, staged)) != wanted.seg_id:
+                return None
+            return Found(staged, Way.STAGED)
+        try:
+            return Found(self._catalogue.segments.blob(wanted.segment_row), Way.BLOB)
+        except NotFound:
+            return None
+
+    def _from_source(self, wanted: Wanted, root: bytes, keys: ReadKeys) -> bytes | None:
+        sources = self._catalogue.segments.sources(wanted.segment_row)
+        if not sources:
+            return None
+        room = bytearray(wanted.length)
+        try:
+            with FolderRoot(root) as opened:
+                _read_sources(sources, opened, memoryview(room))
+        except FolderError as error:
+            log.debug("source_has_changed", reason=str(error))
+            return None
+        if segment_id(content_hash(keys.identity, room)) != wanted.seg_id:
+            return None
+        return bytes(room)

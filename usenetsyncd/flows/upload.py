@@ -7,7 +7,6 @@ it. What was under way at a crash comes back as doubtful, and is asked for befor
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
@@ -19,23 +18,25 @@ from usenetsyncd.clock import Clock
 from usenetsyncd.errors import (
     ArticleMissing,
     Cancelled,
+    ContentGone,
     ContentMismatch,
     FolderError,
     FormatError,
     NewsError,
     NoServer,
+    NotFound,
     PostDoubtful,
     PostDuplicate,
     UsenetSyncError,
 )
-from usenetsyncd.flows.content import Origins
+from usenetsyncd.flows.content import ContentFinder, Origins
 from usenetsyncd.flows.lanes import Lane, Lanes
-from usenetsyncd.model import ArticleAddress, ArticleKind, Compression
+from usenetsyncd.flows.making import ArticleMaker, FolderPosting, wire_address
+from usenetsyncd.model import ArticleKind
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.telemetry.counters import RateWindow
-from usenetsyncd.wire.article import OutgoingArticle, build_article, decode_body
-from usenetsyncd.wire.keys import ReadKeys, message_id_of, name_article
-from usenetsyncd.wire.membership import envelope_address
+from usenetsyncd.wire.article import OutgoingArticle, decode_body
+from usenetsyncd.wire.keys import ReadKeys, message_id_of
 from usenetsyncd.wire.seal import Workbench, open_sealed
 
 log = structlog.get_logger("upload")
@@ -59,16 +60,8 @@ DUPLICATE_TRIES = 4
 # Without any server nobody says how long to rest; asking the queue again at once would keep a core and the disk busy.
 SHORTEST_REST_S = 1.0
 UNKNOWN_FOLDER_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class FolderPosting:
-    """All that is needed to post articles of one folder. keys_of: the keys under which one is sealed."""
-
-    root: bytes
-    newsgroups: tuple[str, ...]
-    compression: Compression
-    keys_of: Callable[[LeasedArticle], ReadKeys]
+# From this generation on an article is not sent to the server again that lost the last one.
+VANISHING = 2
 
 
 class _Consigned(NamedTuple):
@@ -90,9 +83,11 @@ class Uploader:
         rate: RateWindow,
         on_recorded: Callable[[set[int]], None],
         on_changed: Callable[[int], None],
+        finder: ContentFinder | None = None,
     ) -> None:
         """on_recorded: folders of which articles were committed as posted. on_changed: a folder of which a
-        file changed between plan and post. Both are called from the uploader's threads."""
+        file changed between plan and post. Both are called from the uploader's threads.
+        finder: for what is posted again; without one, only its source is looked at."""
         self._catalogue = catalogue
         self._news = news
         self._posting_of = posting_of
@@ -100,6 +95,7 @@ class Uploader:
         self._rate = rate
         self._on_recorded = on_recorded
         self._on_changed = on_changed
+        self._maker = ArticleMaker(catalogue, finder)
         # Both are bounded by the feeder, which leases only when little is left in either.
         self._lanes: Lanes[_Consigned, Workbench] = Lanes(LANES, Workbench)
         self._outcomes: SimpleQueue[tuple[LeasedArticle, PostedArticle] | None] = SimpleQueue()
@@ -199,7 +195,7 @@ class Uploader:
             if self._runs_low():
                 self._wake.set()
             try:
-                if self._stop.is_set():
+                if self._stop.is_set() or self._clock.monotonic() < self._rest_until:
                     self._catalogue.queue.give_back([_key(leased)])
                 else:
                     self._post_leased(leased, origins, lane)
@@ -252,13 +248,15 @@ class Uploader:
                 if self._is_there(leased, keys):
                     self._posted(leased, "", None)
                     return
-            article = self._make(leased, origins, posting, keys, self._lanes.bench(lane))
+            article = self._article(leased, origins, posting, keys, lane)
             lane.sends()
-            receipt = self._news.post(article)
+            receipt = self._news.post(article, *self._where_to(leased))
             renamed = receipt.message_id if receipt.message_id != article.name.message_id else None
             self._posted(leased, receipt.server, renamed)
         except (FolderError, ContentMismatch) as error:
             self._abandon(leased, error)
+        except ContentGone as error:
+            self._fail(leased, str(error))
         except PostDuplicate:
             self._settle_duplicate(leased, keys)
         except PostDoubtful as error:
@@ -273,26 +271,22 @@ class Uploader:
             wait_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** (leased.attempts - 1))
             self._try_again(leased, wait_s, leased.doubtful, error)
 
-    def _make(
+    def _article(
         self,
         leased: LeasedArticle,
         origins: Origins,
         posting: FolderPosting,
         keys: ReadKeys,
-        bench: Workbench,
+        lane: Lane[Workbench],
     ) -> OutgoingArticle:
-        """Read, seal and encode; only the encoded article outlives the bench."""
-        content: bytes | memoryview
-        if leased.kind is ArticleKind.DATA:
-            content = origins.read(leased.segment_row, leased.length, posting.root, bench)
-        else:
-            content = self._catalogue.segments.blob(leased.segment_row)
-        # Pages are compressed one by one, and heads are too small for it to pay.
-        codec = posting.compression if leased.kind is ArticleKind.DATA else Compression.NONE
-        address = wire_address(leased)
-        body = bench.seal(keys, address, content, codec)
-        name = name_article(keys.location, address)
-        return build_article(name, choose_groups(posting.newsgroups, leased), body)
+        try:
+            return self._maker.make(leased, origins, posting, keys, self._lanes.bench(lane))
+        except (FolderError, ContentMismatch, NotFound):
+            lane.sends()  # asking others takes time: the lane is not needed for that
+            content = self._maker.find(leased, posting, keys)
+            if content is None:
+                raise
+        return self._maker.seal(leased, content, posting, keys, self._lanes.bench(lane))
 
     def _is_there(self, leased: LeasedArticle, keys: ReadKeys) -> bool:
         """Whether the article that may have been posted is on a server, and is ours."""
@@ -337,6 +331,19 @@ class Uploader:
         log.info("segment_abandoned", reason=str(error))
         self._on_changed(leased.folder_id)
 
+    def _where_to(self, leased: LeasedArticle) -> tuple[tuple[str, ...], str | None]:
+        """Servers to avoid, and the one to prefer: copies on different ones; one that loses it again, not again."""
+        if leased.generation >= VANISHING and leased.server:
+            return (leased.server,), None
+        return (), self._news.spread(leased.copy, leased.seg_id)
+
+    def _fail(self, leased: LeasedArticle, reason: str) -> None:
+        self._catalogue.queue.failed(leased.segment_row, leased.copy, reason)
+        log.error("article_failed", attempts=leased.attempts, reason=reason)
+        self._catalogue.events.add(
+            "error", "article_failed", f"an article was given up: {reason}", leased.folder_id
+        )
+
     def _try_again(
         self,
         leased: LeasedArticle,
@@ -345,29 +352,12 @@ class Uploader:
         error: UsenetSyncError | None = None,
     ) -> None:
         if leased.attempts >= MAX_ATTEMPTS:
-            reason = str(error) if error else "no answer"
-            self._catalogue.queue.failed(leased.segment_row, leased.copy, reason)
-            log.error("article_failed", attempts=leased.attempts, reason=reason)
-            self._catalogue.events.add(
-                "error", "article_failed", f"an article was given up: {reason}", leased.folder_id
-            )
+            self._fail(leased, str(error) if error else "no answer")
             return
         not_before = self._clock.now() + wait_s
         put_back = self._catalogue.queue.retry(leased.segment_row, leased.copy, not_before, doubtful, True)
         # Only now does the feeder find out when it is due.
         put_back.add_done_callback(lambda _: self._wake.set())
-
-
-def wire_address(leased: LeasedArticle) -> ArticleAddress:
-    """The address on the wire of a queued article; an envelope keeps its share's tag behind the serial."""
-    if leased.kind is ArticleKind.ENVELOPE:
-        return envelope_address(int.from_bytes(leased.seg_id[:8]), leased.copy, leased.generation)
-    return ArticleAddress(leased.kind, leased.seg_id, leased.copy, leased.generation)
-
-
-def choose_groups(groups: tuple[str, ...], leased: LeasedArticle) -> tuple[str, ...]:
-    """One of the folder's newsgroups, by the article's id, so that a repeated POST goes to the same one."""
-    return (groups[(leased.seg_id[0] + leased.copy) % len(groups)],)
 
 
 def _key(leased: LeasedArticle) -> ArticleKey:
