@@ -5,6 +5,7 @@ import os
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
+    "tests.inn.fixture",
     "tests.plugins.clock",
     "tests.plugins.directories",
     "tests.plugins.leaks",

@@ -94,3 +94,9 @@ def test_a_leak_may_be_allowed_by_name(tmp_path: Path) -> None:
     marked = LEAKS.replace("def test_", "@pytest.mark.leaks_nothing(threads=False, files=False)\ndef test_")
     code, _ = run_pytest(tmp_path, "import pytest\n" + marked)
     assert code == 0
+
+
+def test_the_fixture_of_inn_is_imported_nowhere() -> None:
+    """Each import makes a fixture of its own, and with it an INN of its own."""
+    imports = re.compile(r"^from tests\.inn\.fixture import|^import tests\.inn\.fixture", re.MULTILINE)
+    assert [path for path in (ROOT / "tests").rglob("*.py") if imports.search(path.read_text())] == []

@@ -8,12 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.inn.configuration import make_certificate
-from tests.inn.fixture import inn_server
 from tests.inn.instance import InnServer
 from tests.loopback.client import Client
 from usenetsyncd.loopback.server import LoopbackServer
-
-__all__ = ["inn_server"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,7 @@ import pytest
 
 from tests.daemon.harness import World, assert_restored
 from tests.daemon.trees import edit_some, write_files
-from tests.inn.fixture import inn_server
 from tests.inn.instance import InnServer
-
-__all__ = ["inn_server"]
 
 pytestmark = pytest.mark.requires("inn")
 

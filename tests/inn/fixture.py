@@ -1,7 +1,6 @@
 """``inn_server``: one private INN for the whole run. Tests that use it carry ``@pytest.mark.requires("inn")``.
 
-A conftest that wants it says ``from tests.inn.fixture import inn_server``; importing it in several places
-starts several servers.
+tests/conftest.py names this module as a plugin, so that there is one fixture for all: do not import it.
 """
 
 from collections.abc import Iterator

@@ -22,3 +22,8 @@ else
 fi
 apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold inn2
 test -x /usr/lib/news/bin/innd
+# Tests start a private INN of their own: the one of the distribution stays off at the next start of the machine, too.
+if command -v systemctl >/dev/null; then
+  systemctl disable --quiet inn2.service
+  if [ -d /run/systemd/system ]; then systemctl stop inn2.service; fi
+fi

@@ -4,14 +4,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.inn.fixture import inn_server
 from tests.news.peers import Authority
 from usenetsyncd.clock import SYSTEM_CLOCK, Clock
 from usenetsyncd.model import ServerAccount
 from usenetsyncd.news.replies import Overrides
 from usenetsyncd.news.service import NewsService
-
-__all__ = ["inn_server"]
 
 # Waits of seconds in the table become waits of hundredths.
 QUICK: Overrides = {
