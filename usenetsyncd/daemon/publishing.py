@@ -87,6 +87,10 @@ class Publishing:
         """Whether a version of the folder is under way."""
         return row in self._posting or row == self._building
 
+    def telling(self, row: int) -> bool:
+        """Whether readers are still to hear of the newest version."""
+        return row not in self._told
+
     def _run(self) -> None:
         while not self._stop.is_set():
             self._beat()
@@ -130,8 +134,8 @@ class Publishing:
             self._on_queued()
 
     def _published(self, folder: LiveFolder, version: VersionRow) -> None:
-        del self._posting[folder.row]
         self._told.discard(folder.row)
+        del self._posting[folder.row]
         message = f"{folder.name}: version {version.version} is published ({version.files} files)"
         self._catalogue.events.add(
             "info", "version_published", message, folder.row, version=version.version, files=version.files

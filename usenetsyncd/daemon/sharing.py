@@ -5,6 +5,7 @@ import structlog
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.daemon.live import LiveFolder, LiveFolders
 from usenetsyncd.errors import UsenetSyncError
+from usenetsyncd.flows.epochs import epoch_awaits_version
 from usenetsyncd.flows.share import Sharer
 from usenetsyncd.vault.vault import Vault
 
@@ -27,6 +28,10 @@ class Sharing:
     def moved_on(self, folder: LiveFolder) -> None:
         """The folder's epoch may have changed: what is hashed and sealed from now on is of the present one."""
         self._folders.renew_epoch(folder.row)
+
+    def awaits_version(self, folder: LiveFolder) -> bool:
+        """Whether a new epoch has begun in which nothing is published yet."""
+        return epoch_awaits_version(self._catalogue, folder.row)
 
     def tell_readers(self, folder: LiveFolder) -> int:
         """After a version was published, and at the start: shares that open an older epoch are renewed."""

@@ -43,7 +43,7 @@ from usenetsyncd.model import (
 )
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.wire.article import decode_body
-from usenetsyncd.wire.keys import message_id_of
+from usenetsyncd.wire.keys import ReadKeys, message_id_of
 from usenetsyncd.wire.seal import open_sealed
 
 log = structlog.get_logger("restore")
@@ -114,6 +114,7 @@ class Restore:
         self._stop = stop
         self._on_progress = on_progress
         self._index = IndexReader(news, located.rings)
+        self._rings = list(located.rings)
         self._totals = self._done = (0, 0)
         self._planned = 0
         self._resumed = False
@@ -247,8 +248,27 @@ class Restore:
                     assembly.fail(item, error)
 
     def _fetch_batch(self, batch: list[tuple[int, SegmentId]], assembly: FileAssembly) -> None:
-        """Fetch some segments, many at a time; what does not come the plain way is sought afterwards."""
-        keys = self._located.rings[0]
+        """Fetch some segments, many at a time; what does not come the plain way is sought afterwards.
+
+        In which epoch each was sealed nobody says: first the one is asked that gave most of the batch before.
+        """
+        astray = batch
+        for keys in tuple(self._rings):
+            if not astray:
+                return
+            left = self._fetch_of(keys, astray, assembly)
+            if len(left) * 2 < len(astray):
+                self._rings.remove(keys)
+                self._rings.insert(0, keys)
+            astray = left
+        for row, seg_id in astray:
+            self._check_stop()
+            self._seek(assembly, row, seg_id)
+
+    def _fetch_of(
+        self, keys: ReadKeys, batch: list[tuple[int, SegmentId]], assembly: FileAssembly
+    ) -> list[tuple[int, SegmentId]]:
+        """Fetch and place what is there under the keys of one epoch; returns the rest."""
         wanted: dict[MessageId, tuple[int, SegmentId]] = {}
         for row, seg_id in batch:
             wanted[message_id_of(keys.location, ArticleAddress(ArticleKind.DATA, seg_id))] = (row, seg_id)
@@ -269,9 +289,7 @@ class Restore:
         self._news.fetch(list(wanted), take, self._stop)
         self._check_stop()
         self._report()
-        for row, seg_id in astray:
-            self._check_stop()
-            self._seek(assembly, row, seg_id)
+        return astray
 
     def _place(self, assembly: FileAssembly, row: int, content: bytes) -> None:
         try:
