@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -13,12 +13,18 @@ from tests.plugins.clock import FakeClock
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.findings import Damage, StoredArticle
 from usenetsyncd.flows.availability import CheckedServers, message_id
+from usenetsyncd.flows.content import ContentFinder
 from usenetsyncd.flows.health import FolderHealth, assess
+from usenetsyncd.flows.reindex import ReindexOptions
+from usenetsyncd.flows.repair import Repair, RepairRequest, RepairSummary
+from usenetsyncd.flows.staging import Staging
+from usenetsyncd.flows.upload import Uploader
 from usenetsyncd.flows.verify import PropagationCheck, Scope, Verification, VerifyRequest, VerifySummary
 from usenetsyncd.loopback.faults import Damage as Spoiling
 from usenetsyncd.loopback.server import LoopbackServer
 from usenetsyncd.model import ServerAccount, ServerRole, TlsMode
 from usenetsyncd.news.service import NewsService
+from usenetsyncd.telemetry.counters import RateWindow
 from usenetsyncd.vault.vault import Vault
 from usenetsyncd.wire.keys import ReadKeys, folder_secret, read_keys, read_secret, signing_key
 
@@ -32,6 +38,7 @@ Lost = set[tuple[str, int, int]]
 @dataclass
 class Backbones(Workshop):
     servers: dict[str, LoopbackServer] = field(default_factory=dict)
+    witnesses: dict[str, Witness] = field(default_factory=dict)
     accounts: list[ServerAccount] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -62,6 +69,30 @@ class Backbones(Workshop):
 
     def check_propagation(self, after_s: float = 600.0) -> VerifySummary:
         return PropagationCheck(self.scope(), self.row, after_s).run()
+
+    def repair(self, dry_run: bool = False) -> RepairSummary:
+        return Repair(self.scope(), RepairRequest(self.row, dry_run)).run()
+
+    def finder(self) -> ContentFinder:
+        return ContentFinder(self.catalogue, self.news, Staging(self.place / "staging"), lambda row: None)
+
+    @contextmanager
+    def uploader(self) -> Iterator[Uploader]:
+        made = Uploader(
+            self.catalogue,
+            self.news,
+            self.posting_of,
+            self.clock,
+            RateWindow(self.clock),
+            on_recorded=self.recorded.append,
+            on_changed=self.changed.append,
+            finder=self.finder(),
+        )
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop(5.0)
 
     def health(self) -> FolderHealth:
         return assess(self.catalogue, self.row, self.checked_servers())
@@ -98,6 +129,24 @@ class Backbones(Workshop):
             self.servers[article.server].corrupt(self.id_of(article), how)
         return {(one.server, one.segment_row, one.copy) for one in articles}
 
+    def hide(self, articles: Sequence[StoredArticle]) -> None:
+        """The servers say 430 of these, until ``show``: disks that are away for a while."""
+        for name, witness in self.witnesses.items():
+            witness.set(
+                [
+                    {
+                        "match": {"command": ["STAT", "BODY"], "message_id": self.id_of(one)},
+                        "act": {"reply": {"code": 430}},
+                    }
+                    for one in articles
+                    if one.server == name
+                ]
+            )
+
+    def show(self) -> None:
+        for witness in self.witnesses.values():
+            witness.clear()
+
     def mirror(self, of: str, to: str) -> None:
         """What one server has, another has as well: two ends of one network, or a second backbone."""
         source, target = self.servers[of].spool, self.servers[to].spool
@@ -127,6 +176,16 @@ class Backbones(Workshop):
         finally:
             over.set()
             thread.join()
+
+    def post_on_each(self, count: int, copies: int = 1) -> None:
+        """So many segments on each server, every copy of one on the same."""
+        options = replace(ReindexOptions(), copies=copies)
+        for number, account in enumerate(self.accounts):
+            self.news.replace_accounts([account])
+            self.segments(count, seed=number + 1)
+            self.scan(options=options)
+            self.post_all()
+        self.news.replace_accounts(self.accounts)
 
     # -- files -------------------------------------------------------------------------------
 
@@ -175,5 +234,6 @@ def backbones(
         first = next(iter(roles))
         yield Backbones(
             place, root, clock, catalogue, vault, servers[first], witnesses[first], news, row.id, secret, signing,
-            keys, connections=connections, servers=servers, accounts=accounts,
+            keys, connections=connections, servers=servers, witnesses=witnesses,
+            accounts=accounts,
         )  # fmt: skip

@@ -31,19 +31,8 @@ def judged(tmp_path: Path, clock: FakeClock) -> Iterator[Backbones]:
         yield made
 
 
-def post_on_each(shop: Backbones, count: int) -> None:
-    """So many segments on each server."""
-    accounts = shop.accounts
-    for number, account in enumerate(accounts):
-        shop.news.replace_accounts([account])
-        shop.segments(count, seed=number + 1)
-        shop.scan()
-        shop.post_all()
-    shop.news.replace_accounts(accounts)
-
-
 def test_a_folder_of_which_everything_is_there_is_restorable_after_a_check(two: Backbones) -> None:
-    post_on_each(two, 8)
+    two.post_on_each(8)
     assert two.health().word is HealthWord.UNKNOWN
     assert two.health().action == "usyncctl verify docs"
     summary = two.verify()
@@ -57,7 +46,7 @@ def test_a_folder_of_which_everything_is_there_is_restorable_after_a_check(two: 
 
 
 def test_what_is_missing_is_found_on_the_server_that_lost_it(two: Backbones) -> None:
-    post_on_each(two, 8)
+    two.post_on_each(8)
     lost = two.lose([*two.on("east")[:3], two.on("west")[5]])
     summary = two.verify()
     assert two.found(Damage.MISSING, Damage.CORRUPT) == lost
@@ -73,7 +62,7 @@ def test_what_is_missing_is_found_on_the_server_that_lost_it(two: Backbones) -> 
 
 
 def test_findings_go_when_the_articles_are_back(two: Backbones) -> None:
-    post_on_each(two, 4)
+    two.post_on_each(4)
     two.witness.set([{"match": {"command": ["STAT", "BODY"]}, "act": {"reply": {"code": 430}}}])
     assert two.verify().missing == 4
     assert len(two.found(Damage.MISSING)) == 4
@@ -86,7 +75,7 @@ def test_findings_go_when_the_articles_are_back(two: Backbones) -> None:
 
 @pytest.mark.parametrize("how", list(Spoiling))
 def test_a_full_check_finds_every_spoilt_body_and_remembers_where(two: Backbones, how: Spoiling) -> None:
-    post_on_each(two, 6)
+    two.post_on_each(6)
     spoilt = two.spoil([two.on("east")[1], two.on("west")[2]], how)
     assert two.verify().corrupt == 0  # STAT is not proof
     summary = two.verify(full=True)
@@ -100,7 +89,7 @@ def test_a_full_check_finds_every_spoilt_body_and_remembers_where(two: Backbones
 
 
 def test_a_sample_is_fetched_and_opened_and_says_how_much_it_says(two: Backbones) -> None:
-    post_on_each(two, 60)
+    two.post_on_each(60)
     two.lose(two.on("east")[:6])
     summary = two.verify(sample=0.5)
     bodies = sum(server.counters.commands["BODY"] for server in two.servers.values())
@@ -118,7 +107,7 @@ def test_a_sample_is_fetched_and_opened_and_says_how_much_it_says(two: Backbones
 def test_a_server_that_says_it_has_what_it_does_not_give_out_is_found_out_by_the_sample(
     two: Backbones,
 ) -> None:
-    post_on_each(two, 5)
+    two.post_on_each(5)
     lost = two.lose(two.on("east")[:2])
     two.witness.set([{"match": {"command": "STAT", "message_id": two.id_of(a)}, "act": {"stat_lie": True}}
                      for a in two.catalogue.verifications.articles(two.row)
@@ -131,7 +120,7 @@ def test_a_server_that_says_it_has_what_it_does_not_give_out_is_found_out_by_the
 
 
 def test_no_answer_is_unknown_and_changes_nothing_that_was_known(two: Backbones) -> None:
-    post_on_each(two, 5)
+    two.post_on_each(5)
     lost = two.lose(two.on("east")[:2])
     two.verify()
     two.servers["west"].stop()
@@ -180,7 +169,7 @@ def test_one_server_can_be_asked_alone(judged: Backbones) -> None:
 
 
 def test_an_article_of_a_server_that_is_gone_is_asked_for_everywhere(two: Backbones) -> None:
-    post_on_each(two, 4)
+    two.post_on_each(4)
     two.accounts = two.accounts[1:]
     two.news.replace_accounts(two.accounts)
     summary = two.verify()
@@ -193,7 +182,7 @@ def test_an_article_of_a_server_that_is_gone_is_asked_for_everywhere(two: Backbo
 
 def test_a_stopped_check_goes_on_where_it_was(two: Backbones, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verifying, "BATCH", 5)
-    post_on_each(two, 10)
+    two.post_on_each(10)
     two.lose(two.on("east")[::3] + two.on("west")[::3])
     reports: list[VerifySummary] = []
 
@@ -218,7 +207,7 @@ def test_a_stopped_check_goes_on_where_it_was(two: Backbones, monkeypatch: pytes
 def test_a_check_survives_the_process(two: Backbones, monkeypatch: pytest.MonkeyPatch) -> None:
     """As kill -9 leaves it: the last batch was checked, and is not in the catalogue."""
     monkeypatch.setattr(verifying, "BATCH", 4)
-    post_on_each(two, 6)
+    two.post_on_each(6)
     lost = two.lose(two.on("east")[:3])
     begun = threading.Event()
 
@@ -277,7 +266,7 @@ def test_new_articles_are_checked_once_when_they_have_had_time_to_spread(judged:
 
 
 def test_what_was_posted_again_is_checked_again_and_only_that(two: Backbones) -> None:
-    post_on_each(two, 4)
+    two.post_on_each(4)
     two.clock.advance(601)
     two.check_propagation()
     lost = two.on("east")[:2]
@@ -302,7 +291,7 @@ def test_what_was_posted_again_is_checked_again_and_only_that(two: Backbones) ->
 
 
 def test_queries_grow_with_batches_not_with_articles(two: Backbones, monkeypatch: pytest.MonkeyPatch) -> None:
-    post_on_each(two, 50)
+    two.post_on_each(50)
     readers = two.catalogue._readers
     lent = 0
     original = readers.lend

@@ -15,18 +15,11 @@ import structlog
 from usenetsyncd.catalogue.findings import ANY_SERVER, Damage, Finding, StoredArticle
 from usenetsyncd.catalogue.rows import ArticleKey
 from usenetsyncd.errors import ArticleMissing, Cancelled, FormatError, NewerFormat, NewsError, NotFound
-from usenetsyncd.model import (
-    ArticleAddress,
-    ArticleKind,
-    MessageId,
-    Presence,
-    ServerAccount,
-    ServerRole,
-)
+from usenetsyncd.flows.making import wire_address
+from usenetsyncd.model import MessageId, Presence, ServerAccount, ServerRole
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.wire.article import decode_body
 from usenetsyncd.wire.keys import ReadKeys, message_id_of
-from usenetsyncd.wire.membership import envelope_address
 from usenetsyncd.wire.seal import open_sealed
 
 log = structlog.get_logger("verify")
@@ -189,18 +182,11 @@ class Inspector:
         return told
 
 
-def article_address(article: StoredArticle) -> ArticleAddress:
-    """Its address on the wire; an envelope keeps its share's tag behind the serial."""
-    if article.kind is ArticleKind.ENVELOPE:
-        return envelope_address(int.from_bytes(article.seg_id[:8]), article.copy, article.generation)
-    return ArticleAddress(article.kind, article.seg_id, article.copy, article.generation)
-
-
 def message_id(article: StoredArticle, keys: ReadKeys) -> MessageId:
     """Under which the article is on its server: the server's own id where it gave it another."""
     if article.message_id:
         return MessageId(article.message_id)
-    return message_id_of(keys.location, article_address(article))
+    return message_id_of(keys.location, wire_address(article))
 
 
 def _condition(
@@ -209,7 +195,7 @@ def _condition(
     if raw is None:
         return Condition.MISSING if isinstance(error, ArticleMissing) else Condition.UNKNOWN
     try:
-        open_sealed(keys, article_address(article), decode_body(raw))
+        open_sealed(keys, wire_address(article), decode_body(raw))
     except NewerFormat:
         return Condition.UNKNOWN
     except FormatError as broken:
