@@ -84,6 +84,13 @@ class Shop:
             self.jobs.wait_change(0.02)
         raise AssertionError(self.catalogue.jobs.get(job_id))
 
+    def wait_active(self, count: int) -> None:
+        for _ in range(int(WAIT_S / 0.02)):
+            if self.jobs.active() == count:
+                return
+            self.jobs.wait_change(0.02)
+        raise AssertionError(self.jobs.active())
+
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
@@ -125,12 +132,12 @@ def test_those_that_take_turns_run_one_at_a_time_and_the_others_beside_them(shop
     shop.alone.go.release()
     shop.wait(other, JobState.DONE)
     assert shop.turns.order == [first]
-    assert shop.jobs.active() == shop.jobs.asked() == 2
+    shop.wait_active(2)
+    assert shop.jobs.asked() == 2
     shop.turns.go.release(3)
     shop.wait(second, JobState.DONE)
     assert shop.turns.order == [first, second]
-    shop.close()
-    assert shop.jobs.active() == 0
+    shop.wait_active(0)
 
 
 def test_what_was_asked_for_interrupts_what_was_scheduled(shop: Shop) -> None:

@@ -16,16 +16,23 @@ from usenetsyncd.clock import Clock
 from usenetsyncd.daemon import timetable as times
 from usenetsyncd.daemon.accounts import accounts_of, overrides_of
 from usenetsyncd.daemon.allocator import give_memory_back
+from usenetsyncd.daemon.caretaking import Caretaker
+from usenetsyncd.daemon.checking import VERIFY, Checking, Scopes
+from usenetsyncd.daemon.health import HealthBook
 from usenetsyncd.daemon.heartbeats import Heartbeats
 from usenetsyncd.daemon.indexer import Indexer
-from usenetsyncd.daemon.jobs import Jobs
+from usenetsyncd.daemon.jobs import Jobs, Work
 from usenetsyncd.daemon.lane import Lane
 from usenetsyncd.daemon.limits import limits_at
 from usenetsyncd.daemon.live import LiveFolder, LiveFolders
 from usenetsyncd.daemon.pauses import Pauses
 from usenetsyncd.daemon.publishing import Publishing
+from usenetsyncd.daemon.repairing import REPAIR, Repairing
 from usenetsyncd.daemon.restoring import RESTORE, Restoring
+from usenetsyncd.daemon.sharing import Sharing
 from usenetsyncd.daemon.timetable import Timetable
+from usenetsyncd.flows.content import ContentFinder, Rebuilds
+from usenetsyncd.flows.staging import Staging
 from usenetsyncd.flows.upload import Uploader
 from usenetsyncd.folders.settle import Settle
 from usenetsyncd.folders.watch import FolderWatch
@@ -41,6 +48,7 @@ log = structlog.get_logger("daemon")
 CATALOGUE_NAME = "catalogue.sqlite"
 LOCK_NAME = "usenetsyncd.lock"
 PLANS_NAME = "restores"
+STAGING_NAME = "staging"
 # Below TimeoutStopSec of the unit.
 STOP_DEADLINE_S = 60.0
 NEWS_CLOSE_S = 5.0
@@ -80,7 +88,10 @@ class Daemon:
         accounts, self.account_problems = accounts_of(settings, self.vault.credentials.get, os.environ)
         self.news = NewsService(accounts, self.clock, overrides_of(settings))
         self.folders = LiveFolders(self.catalogue, self.vault)
+        self.sharing = Sharing(self.catalogue, self.vault, self.folders)
         self.settle = Settle(self.clock)
+        self.staging = Staging(self.data_dir / STAGING_NAME)
+        self.finder = ContentFinder(self.catalogue, self.news, self.staging, self._rebuilder_of)
         self.uploader = Uploader(
             self.catalogue,
             self.news,
@@ -89,6 +100,7 @@ class Daemon:
             self.up_rate,
             on_recorded=self._recorded,
             on_changed=self._source_changed,
+            finder=self.finder,
         )
         self.indexer = Indexer(
             self.catalogue,
@@ -107,6 +119,7 @@ class Daemon:
             scanning=self.indexer.busy_with,
             on_queued=self.uploader.wake,
             beat=self.heartbeats.of("publisher"),
+            on_published=self._tell_readers,
         )
         self.restoring = Restoring(
             self.catalogue,
@@ -118,7 +131,17 @@ class Daemon:
             self.down_rate,
         )
         self.care_lane = Lane("caretaker", self.heartbeats.of("caretaker"))
-        self.jobs = Jobs(self.catalogue, self.clock, {RESTORE: self.restoring}, self.care_lane)
+        self.scopes = Scopes(
+            self.catalogue, self.vault, self.folders, self.news, self.clock, lambda: self.settings
+        )
+        self.book = HealthBook(self.catalogue, lambda: self.settings, self.clock)
+        works: dict[str, Work] = {
+            RESTORE: self.restoring,
+            VERIFY: Checking(self.scopes, self.book, self._damage_found),
+            REPAIR: Repairing(self.scopes, self.book, self.uploader.wake),
+        }
+        self.jobs = Jobs(self.catalogue, self.clock, works, self.care_lane)
+        self.caretaker = Caretaker(self.scopes, self.book, self.jobs, self.care_lane)
         self.timetable = Timetable(lambda name: self._request_scan(name, "timetable"))
         self.watch: FolderWatch | None = None
         self.pauses = Pauses(self.catalogue, self.clock, self._pauses_changed)
@@ -212,6 +235,8 @@ class Daemon:
             dead.append("indexer")
         if not self.publishing.alive():
             dead.append("publisher")
+        if not self.care_lane.alive():
+            dead.append("caretaker")
         if self.catalogue.writer.failed is not None:
             dead.append("catalogue writer")
         return dead
@@ -226,10 +251,20 @@ class Daemon:
         self.uploader.wake()  # the last page of a version lets its head go
         self.publishing.wake()
 
+    def _tell_readers(self, folder: LiveFolder) -> None:
+        if self.sharing.tell_readers(folder):
+            self.uploader.wake()
+
     def _source_changed(self, row: int) -> None:
         folder = self.folders.by_row(row)
         if folder is not None:
             self._request_scan(folder.name, "a file changed before it was posted")
+
+    def _damage_found(self, folder: LiveFolder) -> None:
+        self.caretaker.repair(folder)
+
+    def _rebuilder_of(self, row: int) -> Rebuilds | None:
+        return None
 
     def _overflowed(self, name: str, reason: str) -> None:
         self.overflows[name] = reason, self.clock.now()
@@ -277,6 +312,7 @@ class Daemon:
         self.timetable.every("limits", times.SCHEDULE_S, self.apply_limits)
         self.timetable.every("checkpoint", times.CHECKPOINT_S, self._checkpoint)
         self.timetable.every("upkeep", times.UPKEEP_S, self._upkeep)
+        self.timetable.every("caretaking", times.CARETAKING_S, self.caretaker.look)
         self.timetable.every("unwatched", times.UNWATCHED_S, self._scan_unwatched)
 
     def _pauses_changed(self) -> None:
@@ -290,6 +326,8 @@ class Daemon:
     def _upkeep(self) -> None:
         self.news.tick()
         self.uploader.resize()
+        if self.sharing.expire():
+            self.publishing.wake()
         self._rest()
         if self.watch is not None and not self.watch.healthy() and not self._stopping.is_set():
             log.error("watch_died")

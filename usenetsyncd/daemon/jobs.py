@@ -219,14 +219,14 @@ class Jobs:
         try:
             if ending.state is JobState.CANCELLED:
                 self._works[job.kind].discard(job)
-            self._catalogue.jobs.finish(job.id, *ending).result()
-            if ending.state is JobState.DONE:
-                told = {name: value for name, value in (ending.result or {}).items() if type(value) is int}
-                log.info("job_finished", job=job.id, kind=job.kind, **told)
             elif ending.state is JobState.FAILED:
                 log.error("job_failed", job=job.id, kind=job.kind, code=ending.code, reason=ending.text)
                 message = f"{job.kind} {job.id}: {ending.text}"
                 self._catalogue.events.add("error", "job_failed", message, job.folder_id)
+            self._catalogue.jobs.finish(job.id, *ending).result()
+            if ending.state is JobState.DONE:
+                told = {name: value for name, value in (ending.result or {}).items() if type(value) is int}
+                log.info("job_finished", job=job.id, kind=job.kind, **told)
         finally:
             with self._lock:
                 self._open.pop(job.id, None)

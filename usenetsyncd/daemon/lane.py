@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 
 import structlog
@@ -20,19 +20,35 @@ class Urgency(IntEnum):
     WHENEVER = 2  # may take hours
 
 
+class _Stop(threading.Event):
+    """Whoever asks whether to stop is alive: a batch of bodies may take longer than the watchdog waits."""
+
+    def __init__(self, beat: Callable[[], None]) -> None:
+        super().__init__()
+        self._beat = beat
+
+    def is_set(self) -> bool:
+        self._beat()
+        return super().is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._beat()
+        return super().wait(timeout)
+
+
 @dataclass(slots=True)
 class _Errand:
     name: str
     run: Callable[[threading.Event], bool]
     urgency: Urgency
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: threading.Event
 
 
 class Lane:
     """Owner of the thread. What runs makes way for what is more urgent, and goes on later."""
 
     def __init__(self, name: str, beat: Callable[[], None]) -> None:
-        """beat: called each time round; errands that take long must call it themselves."""
+        """beat: called each time round, and whenever an errand looks at its event."""
         self.beat = beat
         self._changed = threading.Condition()
         self._waiting: list[_Errand] = []
@@ -66,7 +82,7 @@ class Lane:
         with self._changed:
             waiting = next((errand for errand in self._waiting if errand.name == name), None)
             if waiting is None:
-                self._waiting.append(_Errand(name, run, urgency))
+                self._waiting.append(_Errand(name, run, urgency, _Stop(self.beat)))
             else:
                 waiting.urgency = min(waiting.urgency, urgency)
             if self._current is not None and urgency < self._current.urgency:
@@ -118,6 +134,6 @@ class Lane:
             return True
 
     def _put_back(self, errand: _Errand) -> None:
-        errand.stop = threading.Event()
+        errand.stop = _Stop(self.beat)
         if all(waiting.name != errand.name for waiting in self._waiting):
             self._waiting.insert(0, errand)

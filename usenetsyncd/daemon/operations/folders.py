@@ -6,14 +6,14 @@ from pathlib import Path
 from usenetsyncd.catalogue.rows import VersionRow
 from usenetsyncd.control import schema
 from usenetsyncd.daemon.live import LiveFolder
-from usenetsyncd.daemon.operations.base import Base
+from usenetsyncd.daemon.operations.care import CareOperations
 from usenetsyncd.errors import NotFound, UsageError
 from usenetsyncd.flows.history import file_history
 from usenetsyncd.model import EntryKind, RelativePath
 from usenetsyncd.settings.edit import add_folder, file_of_folders, remove_folder
 
 
-class FolderOperations(Base):
+class FolderOperations(CareOperations):
     """folder *, file *, versions."""
 
     def folders(self, after: str | None, limit: int) -> schema.FolderList:
@@ -44,6 +44,9 @@ class FolderOperations(Base):
             published_at=row.published_at,
             activity=os.fsdecode(activity.path) if activity is not None and activity.folder == folder else "",
             newsgroups=live.newsgroups,
+            damage=self._damage(live),
+            last_check=self._last_check(live),
+            next_check_at=self._next_check_at(live),
             options=live.settings.model_dump(mode="json", exclude={"id", "path"}),
         )
 
@@ -118,7 +121,13 @@ class FolderOperations(Base):
         live, relative = self._find(path)
         before = int(after) if after else None
         history, more = file_history(
-            self._daemon.catalogue, self._daemon.news, live.row, live.keys, relative, before, limit
+            self._daemon.catalogue,
+            self._daemon.news,
+            live.row,
+            live.epochs.rings(live.epoch),
+            relative,
+            before,
+            limit,
         )
         versions = [
             schema.FileVersion(

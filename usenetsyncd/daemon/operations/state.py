@@ -9,7 +9,8 @@ from usenetsyncd.catalogue.rows import ArticleState, FolderRow
 from usenetsyncd.control import schema
 from usenetsyncd.daemon.limits import limits_at
 from usenetsyncd.daemon.live import LiveFolder
-from usenetsyncd.daemon.operations.base import Base
+from usenetsyncd.daemon.operations.care import CareOperations
+from usenetsyncd.flows.health import HealthWord
 from usenetsyncd.news.records import ServerState
 from usenetsyncd.telemetry.counters import eta_s
 
@@ -19,7 +20,7 @@ OVERFLOW_SHOWN_S = 3_600.0
 CATCH_UP_S = 2.0
 
 
-class StateOperations(Base):
+class StateOperations(CareOperations):
     """status, health, version, idle, stop."""
 
     _stop: object
@@ -33,6 +34,7 @@ class StateOperations(Base):
         left = sum(folder.pending_bytes for folder in folders)
         state, reason = self._state()
         restorable = [folder.restorable_at for folder in folders if folder.restorable_at is not None]
+        checks = [at for folder in daemon.folders if (at := self._next_check_at(folder)) is not None]
         return schema.Status(
             name=socket.gethostname(),
             version=__version__,
@@ -41,6 +43,7 @@ class StateOperations(Base):
             started_at=daemon.started_at,
             uptime_s=daemon.clock.now() - daemon.started_at,
             restorable_at=min(restorable, default=None) if len(restorable) == len(folders) else None,
+            next_check_at=min(checks, default=None),
             warnings=self._warnings(folders),
             folders=folders[:FOLDERS_SHOWN],
             folders_total=len(folders),
@@ -94,14 +97,17 @@ class StateOperations(Base):
         daemon = self._daemon
         if daemon.indexer.busy_with(folder.name):
             return [f"{folder.name}: changes are being read"]
+        publishing = daemon.publishing.publishing(folder.row) or daemon.publishing.telling(folder.row)
         row = daemon.catalogue.folders.by_id(folder.row)
         if self._stuck(row):
             return []
         if row.pending_articles:
             return [f"{folder.name}: {row.pending_articles} articles to post"]
+        if daemon.sharing.awaits_version(folder) and not (row.paused or row.held):
+            return [f"{folder.name}: a new epoch begins"]
         if daemon.catalogue.versions.any_ready(folder.row) and not (row.paused or row.held):
             return [f"{folder.name}: changes are to be published"]
-        if daemon.publishing.publishing(folder.row):
+        if publishing or daemon.publishing.publishing(folder.row):
             return [f"{folder.name}: a version is being published"]
         return []
 
@@ -128,6 +134,7 @@ class StateOperations(Base):
         pending_files = 0
         if state is not schema.FolderState.UP_TO_DATE:
             pending_files = self._daemon.catalogue.versions.unready_count(folder.row)
+        health = self._health(folder)
         return schema.Folder(
             id=folder.name,
             path=folder.root,
@@ -138,9 +145,10 @@ class StateOperations(Base):
             pending_files=pending_files,
             pending_bytes=row.pending_bytes,
             version=row.version,
-            restorable_at=row.restorable_at,
+            restorable_at=None if health.word is HealthWord.DAMAGED else row.restorable_at,
             verified_at=row.verified_at,
-            health=schema.FolderHealth.RESTORABLE if row.version else schema.FolderHealth.UNKNOWN,
+            verified_fraction=self._verified_fraction(folder, row),
+            health=schema.FolderHealth(health.word.value),
             errors=sum(count for code, count in troubles.items() if code != "skipped"),
         )
 
@@ -224,6 +232,7 @@ class StateOperations(Base):
                 f"{row.failed_articles} articles could not be posted",
                 "usyncctl queue --state failed",
             )
+        found += self._health_warnings(live)
         watch = self._daemon.watch
         coverage = None if watch is None else watch.coverage(folder.id)
         if coverage is not None and not coverage.complete:
