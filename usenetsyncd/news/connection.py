@@ -335,6 +335,8 @@ class Connection:
         since, moved = 0.0, 0
         try:
             while not reader.pending_bytes or (taken := take()) is None:
+                if step is Step.STAT:
+                    self._transport.acknowledge_at_once()
                 count = self._transport.receive_into(reader.room(_RECEIVE_BYTES))
                 reader.filled(count)
                 moved += count

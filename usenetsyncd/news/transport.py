@@ -24,6 +24,7 @@ PROGRESS_BYTES: Final = 16_384
 DIAL_S: Final = 15.0
 """Longest wait for one TCP connection: a stop cannot interrupt it."""
 
+_QUICK_ACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 _FAREWELL_S: Final = 0.25
 _FAREWELL_READS: Final = 4
 _RECORD_BYTES: Final = 16_384  # plaintext of one TLS record
@@ -68,6 +69,14 @@ class Transport:
         except OSError as error:
             raise ConnectionLost(f"{self._account.name}: {_why(error)} during the TLS handshake") from error
         self._readable = _Readiness(self._sock, writing=False)
+
+    def acknowledge_at_once(self) -> None:
+        """Have what came, and comes next, acknowledged now. Many short answers in a row come from servers that send one
+        only when the one before was acknowledged (Nagle), which a system puts off by 40 ms: INN answers 15 times as many
+        STATs a second like this. To be said before each receive; does nothing but on Linux."""
+        if _QUICK_ACK is not None:
+            with contextlib.suppress(OSError):
+                self._sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
 
     def receive_into(self, room: memoryview) -> int:
         """Read what there is, at least one byte; returns the count. Raises ConnectionLost at the end of the stream."""
