@@ -364,6 +364,63 @@ def test_a_long_reading_job_gives_way_to_posts(serve: Serve) -> None:
         reading.join()
 
 
+class Together(Store):
+    """Takes articles only when so many come at once; answers STAT slowly."""
+
+    def __init__(self, parties: int) -> None:
+        super().__init__()
+        self.meeting = threading.Barrier(parties, timeout=10)
+
+    def take(self, peer: Peer, name: str) -> None:
+        self.meeting.wait()
+        super().take(peer, name)
+
+    def give(self, peer: Peer, verb: str, name: str) -> None:
+        time.sleep(0.0005)
+        super().give(peer, verb, name)
+
+
+def test_a_long_check_leaves_most_connections_to_posts_and_none_of_them_waits_long(serve: Serve) -> None:
+    store = Together(3)
+    with ScriptedServer(store) as server:
+        service = serve(server.account(connections=4))
+        ids = [message_id(number) for number in range(4_000)]
+        stop = threading.Event()
+
+        def check() -> None:
+            while not stop.is_set():
+                service.stat(ids)
+
+        def post(first: int) -> None:
+            for number in range(first, first + 5):
+                service.post(article(number))
+
+        checking = threading.Thread(target=check)
+        checking.start()
+        while server.open < 4:
+            time.sleep(0.01)
+        posting = [threading.Thread(target=post, args=(n * 10,)) for n in range(3)]
+        for thread in posting:
+            thread.start()
+        for thread in posting:
+            thread.join()
+        stop.set()
+        checking.join()
+        assert len(store.posted) == 15
+        assert not store.meeting.broken
+
+
+def test_with_one_connection_a_check_and_posts_take_turns(serve: Serve) -> None:
+    with ScriptedServer(Together(1)) as server:
+        service = serve(server.account(connections=1))
+        asked = threading.Thread(target=service.stat, args=([message_id(n) for n in range(4_000)],))
+        asked.start()
+        for number in range(5):
+            service.post(article(number))
+        assert asked.is_alive()
+        asked.join()
+
+
 def test_the_download_limit_holds(serve: Serve) -> None:
     with ScriptedServer(Store().put(*range(20))) as server:
         service = serve(server.account(roles=READ))

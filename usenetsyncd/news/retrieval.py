@@ -30,6 +30,8 @@ _RTT_PER_BODY_S: Final = 0.008
 _TRIES: Final = 5
 _UNSURE_MAX: Final = 200
 _HOLD_S: Final = 1.0
+_MODEST_HOLD_S: Final = 0.1
+_MODEST_SHARE: Final = 4
 _PATIENCE_S: Final = 15.0
 _AT_ONCE_S: Final = 0.5
 
@@ -55,14 +57,21 @@ class Retrieval:
         deliver: Deliver,
         stopped: Callable[[], bool],
         pace: ByteLimiter,
+        modest: bool = False,
     ) -> None:
-        """step: STAT or BODY. servers: in the order in which to ask, those of one priority side by side."""
+        """step: STAT or BODY. servers: in the order in which to ask, those of one priority side by side.
+
+        modest: while others wait for connections, leave them three quarters of those there are, and hold none for
+        long. For checking, which must never keep articles from being posted.
+        """
         self._step = step
         self._servers = list(servers)
         self._crew = crew
         self._deliver = deliver
         self._user_stopped = stopped
         self._pace = pace
+        self._modest = modest
+        self._hold_s = _MODEST_HOLD_S if modest else _HOLD_S
         self._changed = threading.Condition()
         self._own: dict[str, deque[_Wanted]] = {server.name: deque() for server in servers}
         self._common: dict[str, deque[_Wanted]] = {}
@@ -72,6 +81,7 @@ class Retrieval:
         self._common[self._servers[0].name].extend(map(_Wanted, ids))
         self._left = len(ids)
         self._working: Counter[str] = Counter()
+        self._leaving: Counter[str] = Counter()
         self._failed: dict[str, NewsError] = {}
         self._broken: BaseException | None = None
         self._lent: set[Connection] = set()
@@ -123,7 +133,7 @@ class Retrieval:
         """Have as many workers for a server as its queue is worth; a small queue is left to the caller's thread."""
         worth = 2 if self._step is Step.BODY else 2 * _STAT_DEPTH
         with self._changed:
-            wished = min(max(1, server.capacity()), -(-self._waiting(server) // worth))
+            wished = min(self._share(server), -(-self._waiting(server) // worth))
             missing = wished - self._working[server.name]
             if wished < 2 or missing <= 0 or server.name in self._failed:
                 return
@@ -132,16 +142,33 @@ class Retrieval:
             if not self._crew.submit(lambda: self._work(server)):
                 self._leave(server)
 
+    def _share(self, server: Server) -> int:
+        """How many connections this run may use now."""
+        capacity = max(1, server.capacity())
+        return max(1, capacity // _MODEST_SHARE) if self._modest and server.pool.is_contended else capacity
+
+    def _is_surplus(self, server: Server) -> bool:
+        """Whether this worker should end so that others get its connection."""
+        if not self._modest or not server.pool.is_contended:
+            return False
+        with self._changed:
+            name = server.name
+            if self._working[name] - self._leaving[name] <= self._share(server):
+                return False
+            self._leaving[name] += 1
+            return True
+
     def _leave(self, server: Server) -> None:
         with self._changed:
             self._working[server.name] -= 1
+            self._leaving[server.name] = max(0, self._leaving[server.name] - 1)
             self._changed.notify_all()
 
     def _work(self, server: Server) -> None:
         """One worker's life: connections to one server until nothing is left to ask of it."""
         failures, waited_s = 0, 0.0
         try:
-            while self._waiting(server) and not self._stopped():
+            while self._waiting(server) and not self._stopped() and not self._is_surplus(server):
                 before = self._left
                 try:
                     with server.lend(self._stopped) as connection, self._known(connection):
@@ -217,7 +244,7 @@ class Retrieval:
             while True:
                 if self._stopped():
                     raise Cancelled("the retrieval was stopped")
-                overdue = server.pool.is_contended and server.clock.monotonic() - since > _HOLD_S
+                overdue = server.pool.is_contended and server.clock.monotonic() - since > self._hold_s
                 if not login_again and not overdue and len(unsure) < _UNSURE_MAX and len(asked) <= depth // 2:
                     self._ask_more(server, connection, asked, depth)
                 if not asked:

@@ -129,7 +129,9 @@ class NewsService:
                     Presence.MISSING if isinstance(error, ArticleMissing) else Presence.UNKNOWN
                 )
 
-        self._retrieve(Step.STAT, ids, note, None, self._named(server) if server else self._ranked(role))
+        self._retrieve(
+            Step.STAT, ids, note, None, self._named(server) if server else self._ranked(role), modest=True
+        )
         return found
 
     def fetch(
@@ -156,7 +158,7 @@ class NewsService:
 
         Raises NotFound where no server has that name, else what ``fetch`` raises.
         """
-        self._retrieve(Step.BODY, ids, on_article, stop, self._named(server))
+        self._retrieve(Step.BODY, ids, on_article, stop, self._named(server), modest=True)
 
     def fetch_one(self, message_id: MessageId) -> bytes:
         """The raw block of one article. Raises ArticleMissing when every reading server says so, else NewsError."""
@@ -203,6 +205,7 @@ class NewsService:
         deliver: Deliver,
         stop: threading.Event | None,
         servers: Sequence[Server],
+        modest: bool = False,
     ) -> None:
         if not ids:
             return
@@ -216,7 +219,7 @@ class NewsService:
 
         ordered = sorted(servers, key=lambda server: server.account.priority)
         unique = list(dict.fromkeys(ids))
-        Retrieval(step, unique, ordered, self._crew, deliver, stopped, self._down).run()
+        Retrieval(step, unique, ordered, self._crew, deliver, stopped, self._down, modest).run()
 
     # -- for people -------------------------------------------------------------------------------
 
