@@ -39,7 +39,8 @@ def configuration(
         "version": 1,
         "servers": [account],
         "newsgroups": ["alt.binaries.test"],
-        "defaults": {"settle": f"{settle_s}s"},
+        # No row of the table counts parity as work; where it is on, the row says so.
+        "defaults": {"settle": f"{settle_s}s", "redundancy": {"copies": 1, "parity": "0%"}},
         "folders": [{"id": FOLDER, "path": str(tree)}] if tree else [],
         "storage": {"data_dir": str(place / "data"), "min_free": 0},
         "control": {"socket": str(place / "s"), "group": None},
@@ -76,3 +77,23 @@ def post(place: Path, account: dict[str, Any], tree: Path, amount: float, **more
         seconds = time.perf_counter() - started
         running.meter.sample()
         return Sample(amount / seconds, running.meter.cpu_s(), running.meter.peak_bytes)
+
+
+def post_while_running(place: Path, account: dict[str, Any], tree: Path, amount: float) -> Sample:
+    """A daemon that runs is given a folder by a reload; the rate from there until all is published.
+
+    Its processor time from there, too: it is started once and posts for years.
+    """
+    with daemon(place, account, None) as running:
+        running.wait_ready()
+        running.wait_idle(LONGEST_S)
+        running.config["folders"] = [{"id": FOLDER, "path": str(tree)}]
+        running.write_config()
+        before_s, started = running.meter.cpu_s(), time.perf_counter()
+        running.post("/config/reload")
+        running.wait_idle(LONGEST_S)
+        seconds = time.perf_counter() - started
+        if not running.folder(FOLDER)["version"]:
+            raise RuntimeError("idle, but nothing is published")
+        running.meter.sample()
+        return Sample(amount / seconds, running.meter.cpu_s() - before_s, running.meter.peak_bytes)
