@@ -188,14 +188,14 @@ class Stripes:
 
     # -- finding -------------------------------------------------------------------------
 
-    def find(self, folder_id: int, kind: ArticleKind, seg_id: bytes) -> Stripe | None:
+    def find(self, folder_id: int, seg_id: bytes) -> Stripe | None:
         """A stripe that this segment, data or parity, is in."""
 
         def ask(database: Connection) -> Stripe | None:
             row = database.run(
                 "SELECT m.stripe_id FROM segment s JOIN stripe_member m ON m.segment_id = s.id "
-                "WHERE s.folder_id = ? AND s.kind = ? AND s.seg_id = ? ORDER BY m.stripe_id LIMIT 1",
-                (folder_id, int(kind), seg_id),
+                "WHERE s.folder_id = ? AND s.kind IN (1, 5) AND s.seg_id = ? ORDER BY m.stripe_id LIMIT 1",
+                (folder_id, seg_id),
             ).fetchone()
             return None if row is None else _read_stripes(database, [row[0]])[0]
 

@@ -29,10 +29,13 @@ from usenetsyncd.model import (
     SegmentId,
 )
 from usenetsyncd.news.service import NewsService
-from usenetsyncd.wire.head import Head, OlderEpoch, encode_head, head_address, head_hash
+from usenetsyncd.wire.head import Head, OlderEpoch, decode_head, encode_head, head_address, head_hash
 from usenetsyncd.wire.keys import ReadKeys, SigningKey
-from usenetsyncd.wire.pages import admit_entry, update_tree
+from usenetsyncd.wire.overrides import OVERRIDES, can_override
+from usenetsyncd.wire.pages import admit_entry, update_tree_into
 from usenetsyncd.wire.segment import content_hash, segment_id
+from usenetsyncd.wire.segments_out import IndexSegments
+from usenetsyncd.wire.stripes import STRIPES
 
 log = structlog.get_logger("publish")
 
@@ -94,7 +97,10 @@ class Publisher:
         started = self.clock.monotonic()
         pages = _PageStore(self, begun)
         root = None if before is None else before.root
-        update = update_tree(root, self._changes(begun.version), pages.load, pages.keep)
+        out = IndexSegments(pages.keep)
+        lists = self._append_lists(before, begun.version, pages, out)
+        update = update_tree_into(root, self._changes(begun.version), pages.load, out)
+        stripes, overrides = (None if page is None else out.absolute(page) for page in lists)
         now = int(self.clock.now())
         head = Head(
             fingerprint=self.signing.fingerprint,
@@ -109,6 +115,8 @@ class Publisher:
             folders=update.totals.folders,
             bytes_total=update.totals.bytes,
             older=self._older(begun),
+            stripes=stripes,
+            overrides=overrides,
         )
         content = encode_head(head, self.signing)
         built = self.catalogue.versions.complete(
@@ -139,6 +147,31 @@ class Publisher:
         if self.epochs is None:
             return ()
         return self.epochs.older(self.catalogue, self.folder_row, begun.epoch, begun.version)
+
+    def _append_lists(
+        self, before: VersionRow | None, version: int, pages: "_PageStore", out: IndexSegments
+    ) -> tuple[PageRef | None, PageRef | None]:
+        """Stripes that are posted, and ids that servers changed, behind those that readers know of already."""
+        known = self.catalogue.stripes
+        known.take(self.folder_row, version).result()
+        head = None if before is None else self._head_of(before)
+        stripes, overrides = (None, None) if head is None else (head.stripes, head.overrides)
+        changed_ids = filter(can_override, known.taken_overrides(self.folder_row, version))
+        return (
+            STRIPES.append(stripes, known.taken_stripes(self.folder_row, version), pages.load, out),
+            OVERRIDES.append(overrides, changed_ids, pages.load, out),
+        )
+
+    def _head_of(self, version: VersionRow) -> Head:
+        """Of a version that was published, from the catalogue or else from a server."""
+        at = head_address(version.epoch, version.version)
+        try:
+            if version.head_segment is None:
+                raise NotFound(f"the head of version {version.version} is not known here")
+            content = self.catalogue.segments.blob(version.head_segment)
+        except NotFound:
+            content = retrieve(self.news, (self.keys_of(version.epoch),), at)
+        return decode_head(content, self.signing.fingerprint, at)
 
     def _changes(self, version: int) -> Iterator[tuple[RelativePath, Entry | None]]:
         """The journal, with inode numbers turned into groups that tell an outsider nothing."""

@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 
 from usenetsyncd.errors import ArticleMissing, FormatError, NewerFormat
-from usenetsyncd.model import ArticleAddress, Presence
+from usenetsyncd.model import ArticleAddress, MessageId, Presence
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.wire.article import decode_body
 from usenetsyncd.wire.keys import ReadKeys, message_id_of
@@ -26,27 +26,42 @@ COPIES_ASKED = 4
 GENERATIONS_ASKED = 9
 
 
-def retrieve(news: NewsService, rings: Sequence[ReadKeys], at: ArticleAddress) -> bytes:
+NameOf = Callable[[ReadKeys, ArticleAddress], MessageId]
+"""Under which message-id an article is asked for."""
+
+
+def derived(keys: ReadKeys, at: ArticleAddress) -> MessageId:
+    """By its address, as it was posted."""
+    return message_id_of(keys.location, at)
+
+
+def retrieve(
+    news: NewsService, rings: Sequence[ReadKeys], at: ArticleAddress, name_of: NameOf = derived
+) -> bytes:
     """The opened content of an article. Errors: those of ``retrieve_as``."""
-    return retrieve_as(news, rings, at, bytes)
+    return retrieve_as(news, rings, at, bytes, name_of)
 
 
 def retrieve_as(
-    news: NewsService, rings: Sequence[ReadKeys], at: ArticleAddress, accept: Callable[[bytes], T]
+    news: NewsService,
+    rings: Sequence[ReadKeys],
+    at: ArticleAddress,
+    accept: Callable[[bytes], T],
+    name_of: NameOf = derived,
 ) -> T:
     """The opened content of an article, as ``accept`` makes it; a FormatError of it leads to the next copy.
 
-    rings: the read keys to try, newest epoch first. Raises ArticleMissing when no server has it in any
+    rings: the read keys to try, newest epoch first. name_of: other than ``derived`` where servers changed ids. Raises ArticleMissing when no server has it in any
     readable form, SealBroken or another FormatError when only corrupt ones were found (NewerFormat if one of
     them was that), NewsError when no server could be asked.
     """
     corrupt: FormatError | None = None
     # In which epoch it was sealed nobody says; all are asked for the plain one before any is asked for others.
     plain = ((keys, at) for keys in rings)
-    others = ((keys, address) for keys in rings for address in _others_present(news, keys, at))
+    others = ((keys, address) for keys in rings for address in _others_present(news, keys, at, name_of))
     for keys, address in chain(plain, others):
         try:
-            return accept(fetch_and_open(news, keys, address))
+            return accept(fetch_and_open(news, keys, address, name_of))
         except ArticleMissing:
             continue
         except FormatError as error:
@@ -60,9 +75,9 @@ def retrieve_as(
     raise ArticleMissing(f"no server has this {at.kind.name.lower()} article any more")
 
 
-def fetch_and_open(news: NewsService, keys: ReadKeys, at: ArticleAddress) -> bytes:
+def fetch_and_open(news: NewsService, keys: ReadKeys, at: ArticleAddress, name_of: NameOf = derived) -> bytes:
     """Fetch exactly this article and open it."""
-    raw = news.fetch_one(message_id_of(keys.location, at))
+    raw = news.fetch_one(name_of(keys, at))
     return open_sealed(keys, at, decode_body(raw))
 
 
@@ -74,8 +89,10 @@ def other_addresses(at: ArticleAddress) -> Iterator[ArticleAddress]:
                 yield ArticleAddress(at.kind, at.id, copy, generation)
 
 
-def _others_present(news: NewsService, keys: ReadKeys, at: ArticleAddress) -> Iterator[ArticleAddress]:
+def _others_present(
+    news: NewsService, keys: ReadKeys, at: ArticleAddress, name_of: NameOf
+) -> Iterator[ArticleAddress]:
     """Those of them that a server has, found with one burst when the first was not there."""
-    names = {message_id_of(keys.location, address): address for address in other_addresses(at)}
+    names = {name_of(keys, address): address for address in other_addresses(at)}
     presence = news.stat(list(names))
     yield from (address for name, address in names.items() if presence[name] is not Presence.MISSING)

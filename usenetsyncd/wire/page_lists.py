@@ -6,6 +6,7 @@ Source: docs/format.md 16.2 (lists); vectors/lists.json.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Generic, TypeVar
 
 from usenetsyncd.errors import FormatError, LimitExceeded
@@ -105,17 +106,19 @@ class ListFormat(Generic[Row]):
     ) -> PageRef | None:
         """A list with more rows: the last page is filled up, new ones follow, all others stay where they are.
 
-        Returns the new root, to be made absolute once ``out`` is finished; ``root`` itself where nothing is added.
+        One page of rows is in memory at a time. Returns the new root, to be made absolute once ``out`` is finished; ``root`` itself where nothing is added.
         Raises FormatError for bad old pages, LimitExceeded for a row or a list that the format cannot hold.
         """
-        added = list(rows)
-        if not added:
+        source = iter(rows)
+        first = list(islice(source, 1))
+        if not first:
             return root
         branches = [] if root is None else self.open_root(root, load)
+        unfilled: list[Row] = []
         if branches and branches[-1].count < self.full:
-            added = self.open_leaf(branches.pop(), load) + added
-        for at in range(0, len(added), self.full):
-            part = self.arrange(added[at : at + self.full])
+            unfilled = self.open_leaf(branches.pop(), load)
+        stream = chain(unfilled, first, source)
+        while part := self.arrange(islice(stream, self.full)):
             ref = out.place(lambda locate, part=part: self.encode_rows(part))  # type: ignore[misc]
             branches.append(ListBranch(ref, len(part)))
         if len(branches) > MAX_LEAVES:
