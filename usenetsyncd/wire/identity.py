@@ -51,6 +51,7 @@ _KEMS = 1
 _LABEL = label("card")
 _CHECK_LABEL = label("card text")
 _CHECK_BYTES = 4
+_IMPOSSIBLE_KEY = "the card holds a key that cannot be one"
 # version, suite, length of the name, reserved, made at
 _FIXED = struct.Struct(f">BBBBq{ENCRYPTION_PUBLIC_BYTES}s{PUBLIC_BYTES}s")
 
@@ -115,7 +116,10 @@ def spoken(fingerprint: bytes) -> str:
 
 def wrap(public: bytes, secret: bytes, info: bytes) -> bytes:
     """A stanza of 1,168 bytes that only the identity behind ``public`` opens; another each time. Raises BadCard."""
-    return _SUITE.encrypt(secret, _public_key(public), info=info)
+    try:
+        return _SUITE.encrypt(secret, _public_key(public), info=info)
+    except ValueError:
+        raise BadCard(_IMPOSSIBLE_KEY) from None
 
 
 def wrap_for_nobody(info: bytes) -> bytes:
@@ -126,7 +130,7 @@ def wrap_for_nobody(info: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=False)
 class Card:
-    """A card that was read and whose signature is right: its maker has the secret behind both keys' card.
+    """A card that was read and whose signature is right: whoever made it has the identity's secret.
 
     made_s: seconds since 1970, as the maker's clock had it. text: the card as it is kept.
     """
@@ -169,7 +173,7 @@ def read_card(text: str) -> Card:
         verify_signature(signing, signature, _LABEL + message)
     except BadSignature:
         raise BadSignature("the card is not signed by the identity that it names") from None
-    _public_key(encryption)
+    wrap(encryption, bytes(X25519_BYTES), b"")  # whatever a key may be refused for, it is refused now
     return Card(_decoded_name(name), made_s, encryption, signing, compact)
 
 
@@ -180,7 +184,7 @@ def _public_key(public: bytes) -> MLKEM768X25519PublicKey:
             X25519PublicKey.from_public_bytes(public[MLKEM_PUBLIC_BYTES:]),
         )
     except ValueError:
-        raise BadCard("the card holds a key that cannot be one") from None
+        raise BadCard(_IMPOSSIBLE_KEY) from None
 
 
 def _checked_name(name: str) -> bytes:
