@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.vectors.lists import make_lists
 from tests.vectors.pages import make_pages
 from tests.vectors.parity import make_parity
+from tests.vectors.people import make_cards, make_shares
 from tests.vectors.samples import (
     MASTER,
     OK,
@@ -120,6 +121,8 @@ FILES = {
     "head.json": make_heads,
     "envelope.json": make_envelopes,
     "access.json": make_access,
+    "share.json": make_shares,
+    "card.json": make_cards,
     "article.json": make_articles,
     "pages.json": make_pages,
     "parity.json": make_parity,

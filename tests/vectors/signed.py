@@ -163,7 +163,7 @@ def spec_of_envelope(one: membership.Envelope) -> Vector:
         "expires_s": one.expires_s,
         "epoch": one.epoch,
         "version": one.version,
-        "read_secret": one.read_secret.hex(),
+        "wrapped": one.wrapped.hex(),
     }
 
 
@@ -179,8 +179,9 @@ def _bad_envelopes(good: bytes) -> list[tuple[bytes, str, str]]:
         (_signed(good[:-64], b"usenetsync/1 head\0"), "bad_signature", "signed as a head"),
         (_change(good, 4, STRANGER.fingerprint, domain), "bad_signature", "another folder"),
         (_change(good, 0, b"\2", domain), "newer_format", "version 2"),
-        (_change(good, 1, b"\2", domain), "newer_format", "a share with a passphrase"),
-        (_change(good, 1, b"\3", domain), "newer_format", "a share for listed users"),
+        (_change(good, 1, b"\2", domain), bad, "a passphrase, and a secret as it is"),
+        (_change(good, 1, b"\3", domain), bad, "for listed users, and a secret as it is"),
+        (_change(good, 1, b"\4", domain), "newer_format", "a share of the next unknown kind"),
         (_change(good, 1, b"\x09", domain), "newer_format", "a share of an unknown kind"),
         (_change(good, 1, b"\0", domain), bad, "revoked, with a secret all the same"),
         (_change(good, 2, b"\2", domain), "newer_format", "grants something unknown"),

@@ -12,7 +12,7 @@ from tests.vectors.samples import address_of, body_of, content_of
 from tests.vectors.signed import spec_of_envelope, spec_of_head
 from usenetsyncd.errors import UsenetSyncError
 from usenetsyncd.model import ArticleAddress, ArticleKind, Fingerprint
-from usenetsyncd.wire import access, head, keys, membership
+from usenetsyncd.wire import access, head, identity, keys, membership
 from usenetsyncd.wire.article import decode_body
 from usenetsyncd.wire.block import decode_block, padme
 from usenetsyncd.wire.parity import encode_parity, rebuild_members
@@ -99,6 +99,22 @@ def obey_envelope(vector: Vector) -> Vector:
     return {"envelope": spec_of_envelope(one)}
 
 
+def obey_share(vector: Vector) -> Vector:
+    one = membership.decode_envelope(unhex(vector, "envelope"), Fingerprint(unhex(vector, "fingerprint")))
+    who = identity.Identity(unhex(vector, "identity")) if "identity" in vector else None
+    return {"r": membership.unwrap(one, unhex(vector, "s"), vector.get("passphrase"), who).hex()}
+
+
+def obey_card(vector: Vector) -> Vector:
+    if vector["do"] == "identity":
+        one = identity.Identity(unhex(vector, "i"))
+        told = {"e": one.encryption_public.hex(), "v": one.signing_public.hex()}
+        return told | {"fingerprint": one.fingerprint.hex(), "words": identity.spoken(one.fingerprint)}
+    card = identity.read_card(vector["text"])
+    told = {"name": card.name, "fingerprint": card.fingerprint.hex()}
+    return told | {"made_s": card.made_s, "words": identity.spoken(card.fingerprint)}
+
+
 def obey_access(vector: Vector) -> Vector:
     kind, secret, fingerprint = access.decode_access(vector["string"])
     return {"kind": kind.value, "secret": secret.hex(), "fingerprint": fingerprint.hex()}
@@ -129,6 +145,8 @@ OBEY: dict[str, Callable[[Vector], Vector]] = {
     "head.json": obey_head,
     "envelope.json": obey_envelope,
     "access.json": obey_access,
+    "share.json": obey_share,
+    "card.json": obey_card,
     "article.json": obey_article,
     "parity.json": obey_parity,
 }
