@@ -22,7 +22,7 @@ from usenetsyncd.flows.upload import Uploader
 from usenetsyncd.flows.verify import PropagationCheck, Scope, Verification, VerifyRequest, VerifySummary
 from usenetsyncd.loopback.faults import Damage as Spoiling
 from usenetsyncd.loopback.server import LoopbackServer
-from usenetsyncd.model import ServerAccount, ServerRole, TlsMode
+from usenetsyncd.model import ArticleKind, ServerAccount, ServerRole, TlsMode
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.telemetry.counters import RateWindow
 from usenetsyncd.vault.vault import Vault
@@ -40,6 +40,7 @@ class Backbones(Workshop):
     servers: dict[str, LoopbackServer] = field(default_factory=dict)
     witnesses: dict[str, Witness] = field(default_factory=dict)
     accounts: list[ServerAccount] = field(default_factory=list)
+    share_keys: ReadKeys | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
     # -- checking ----------------------------------------------------------------------------
@@ -48,6 +49,8 @@ class Backbones(Workshop):
         return CheckedServers.of(self.accounts)
 
     def keys_of(self, article: StoredArticle) -> ReadKeys:
+        if article.kind is ArticleKind.ENVELOPE and self.share_keys is not None:
+            return self.share_keys
         return self.keys
 
     def scope(self) -> Scope:
@@ -113,7 +116,7 @@ class Backbones(Workshop):
     # -- mishaps -----------------------------------------------------------------------------
 
     def id_of(self, article: StoredArticle) -> str:
-        return message_id(article, self.keys)
+        return message_id(article, self.keys_of(article))
 
     def on(self, server: str) -> list[StoredArticle]:
         return [article for article in self.stored() if article.server == server]
