@@ -340,7 +340,7 @@ class Uploader:
     def _fail(self, leased: LeasedArticle, reason: str) -> None:
         self._catalogue.queue.failed(leased.segment_row, leased.copy, reason)
         log.error("article_failed", attempts=leased.attempts, reason=reason)
-        self._catalogue.events.add(
+        self._catalogue.events.add_folded(
             "error", "article_failed", f"an article was given up: {reason}", leased.folder_id
         )
 
