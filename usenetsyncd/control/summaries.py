@@ -22,7 +22,7 @@ _TROUBLING: Mapping[str, frozenset[str]] = {
 
 def job_progress(job: Job) -> dict[str, Any]:
     """``{"type": "progress", "job", "kind", "state", "phase", ...}``"""
-    told = {name: value for name, value in job.progress.items() if name != "parts"}
+    told = {name: value for name, value in job.progress.items() if name not in ("parts", "now")}
     return {"schema": SCHEMA, "type": "progress", "job": job.id, "kind": job.kind, "state": job.state, **told}
 
 

@@ -250,16 +250,16 @@ class Jobs:
 
     def _reporter(self, job: JobRow) -> Callable[[Progress], None]:
         last = [0.0]
-        parts = [0]
+        kept: list[object] = [None]
         in_turn = self._works[job.kind].in_turn
 
         def report(progress: Progress) -> None:
             if in_turn:
                 self._lane.beat()
-            now, done = self._clock.monotonic(), len(progress.get("parts", ()))
+            now, milestone = self._clock.monotonic(), (progress.get("phase"), len(progress.get("parts", ())))
             # What is done must not be done again after a crash: that is written down at once.
-            if now - last[0] >= PROGRESS_EVERY_S or done != parts[0]:
-                last[0], parts[0] = now, done
+            if now - last[0] >= PROGRESS_EVERY_S or milestone != kept[0]:
+                last[0], kept[0] = now, milestone
                 self._catalogue.jobs.progress(job.id, progress)
                 self._notify()
 
