@@ -26,13 +26,12 @@ from usenetsyncd.daemon.lane import Lane
 from usenetsyncd.daemon.limits import limits_at
 from usenetsyncd.daemon.live import LiveFolder, LiveFolders
 from usenetsyncd.daemon.pauses import Pauses
-from usenetsyncd.daemon.protecting import Protecting
 from usenetsyncd.daemon.publishing import Publishing
 from usenetsyncd.daemon.repairing import REPAIR, Repairing
 from usenetsyncd.daemon.restoring import RESTORE, Restoring
 from usenetsyncd.daemon.sharing import Sharing
 from usenetsyncd.daemon.timetable import Timetable
-from usenetsyncd.flows.content import ContentFinder
+from usenetsyncd.flows.content import ContentFinder, Rebuilds
 from usenetsyncd.flows.staging import Staging
 from usenetsyncd.flows.upload import Uploader
 from usenetsyncd.folders.settle import Settle
@@ -92,9 +91,7 @@ class Daemon:
         self.sharing = Sharing(self.catalogue, self.vault, self.folders)
         self.settle = Settle(self.clock)
         self.staging = Staging(self.data_dir / STAGING_NAME)
-        self.finder = ContentFinder(
-            self.catalogue, self.news, self.staging, lambda row: self.protecting.rebuilder_of(row)
-        )
+        self.finder = ContentFinder(self.catalogue, self.news, self.staging, self._rebuilder_of)
         self.uploader = Uploader(
             self.catalogue,
             self.news,
@@ -114,17 +111,6 @@ class Daemon:
             on_stored=self.uploader.wake,
             beat=self.heartbeats.of("indexer"),
         )
-        self.protecting = Protecting(
-            self.catalogue,
-            self.folders,
-            self.news,
-            self.staging,
-            self.clock,
-            scanning=self.indexer.busy_with,
-            on_queued=self.uploader.wake,
-            on_idle=lambda: self.publishing.wake(),
-            beat=self.heartbeats.of("protector"),
-        )
         self.publishing = Publishing(
             self.catalogue,
             self.folders,
@@ -134,7 +120,6 @@ class Daemon:
             on_queued=self.uploader.wake,
             beat=self.heartbeats.of("publisher"),
             on_published=self._tell_readers,
-            awaits_parity=self.protecting.awaited,
         )
         self.restoring = Restoring(
             self.catalogue,
@@ -184,7 +169,6 @@ class Daemon:
         self.publishing.recover()
         self.uploader.start()
         self.publishing.start()
-        self.protecting.start()
         self.indexer.start()
         self.watch = FolderWatch(self.settle.mark, self._overflowed)
         for folder in self.folders:
@@ -224,11 +208,9 @@ class Daemon:
         self.care_lane.stop()
         self.jobs.stop(deadline_s)
         self.indexer.stop()
-        self.protecting.stop()
         self.publishing.stop()
         self.uploader.stop(deadline_s)
         self.news.close(NEWS_CLOSE_S)
-        self.protecting.join()
         self.catalogue.close()
         self.lock.release()
 
@@ -253,8 +235,6 @@ class Daemon:
             dead.append("indexer")
         if not self.publishing.alive():
             dead.append("publisher")
-        if not self.protecting.alive():
-            dead.append("protector")
         if not self.care_lane.alive():
             dead.append("caretaker")
         if self.catalogue.writer.failed is not None:
@@ -270,7 +250,6 @@ class Daemon:
     def _recorded(self, rows: set[int]) -> None:
         self.uploader.wake()  # the last page of a version lets its head go
         self.publishing.wake()
-        self.protecting.wake()
 
     def _tell_readers(self, folder: LiveFolder) -> None:
         if self.sharing.tell_readers(folder):
@@ -287,6 +266,9 @@ class Daemon:
 
     def _damage_found(self, folder: LiveFolder) -> None:
         self.caretaker.repair(folder)
+
+    def _rebuilder_of(self, row: int) -> Rebuilds | None:
+        return None
 
     def _overflowed(self, name: str, reason: str) -> None:
         self.overflows[name] = reason, self.clock.now()
