@@ -331,7 +331,8 @@ class World:
             "version": 1,
             "servers": [{"name": "main", "host": host, "port": port, "tls": "none", "connections": 4}],
             "newsgroups": ["alt.binaries.test"],
-            "defaults": {"settle": f"{SETTLE_S}s"},
+            # Tests count articles; those of parity ask for it.
+            "defaults": {"settle": f"{SETTLE_S}s", "redundancy": {"copies": 1, "parity": "0%"}},
             "folders": [{"id": "src", "path": str(self.source)}],
             "storage": {"data_dir": str(place / "data"), "min_free": 0},
             "control": {"socket": str(place / "s"), "group": None},

@@ -154,7 +154,7 @@ def test_files_changing_while_they_are_read_are_never_torn(here: World) -> None:
     sizes = [dice.choice((10, 5_000, 60_000, 1_600_000)) for _ in changing]
     for path, size in zip(changing, sizes, strict=True):
         path.write_bytes(bytes(size))
-    one = here.daemon(defaults={"settle": "100ms"}).start()
+    one = here.daemon(defaults={"settle": "100ms", "redundancy": {"copies": 1, "parity": "0%"}}).start()
     two = here.reader().start()
     with _Rewriting(changing, sizes):
         time.sleep(2.0)
@@ -178,7 +178,7 @@ def test_a_file_written_in_place_is_whole_at_some_moment_or_not_there(here: Worl
     here.source.mkdir()
     (here.source / "still").write_bytes(b"still")
     growing = here.source / "growing"
-    one = here.daemon(defaults={"settle": "100ms"}).start()
+    one = here.daemon(defaults={"settle": "100ms", "redundancy": {"copies": 1, "parity": "0%"}}).start()
     two = here.reader().start()
     with growing.open("ab", buffering=0) as opened:
         for number in range(300):

@@ -75,6 +75,16 @@ class Stripes:
             (folder_id,),
         )
 
+    def newest_unprotected(self, folder_id: int) -> int:
+        """The highest row that waits for parity; 0 for none."""
+        return self._count(
+            "SELECT coalesce(max(segment_id), 0) FROM unprotected WHERE folder_id = ?", (folder_id,)
+        )
+
+    def newest_segment(self) -> int:
+        """The highest row of any segment; 0 for none."""
+        return self._count("SELECT coalesce(max(id), 0) FROM segment", ())
+
     def leave_out(self, folder_id: int, segment_rows: Collection[int]) -> "Future[None]":
         """These get no parity: no file holds them any more."""
         return self._writer.submit(

@@ -26,6 +26,7 @@ from usenetsyncd.daemon.lane import Lane
 from usenetsyncd.daemon.limits import limits_at
 from usenetsyncd.daemon.live import LiveFolder, LiveFolders
 from usenetsyncd.daemon.pauses import Pauses
+from usenetsyncd.daemon.protecting import Protecting
 from usenetsyncd.daemon.publishing import Publishing
 from usenetsyncd.daemon.repairing import REPAIR, Repairing
 from usenetsyncd.daemon.restoring import RESTORE, Restoring
@@ -111,6 +112,17 @@ class Daemon:
             on_stored=self.uploader.wake,
             beat=self.heartbeats.of("indexer"),
         )
+        self.protecting = Protecting(
+            self.catalogue,
+            self.folders,
+            self.news,
+            self.staging,
+            self.clock,
+            scanning=self.indexer.busy_with,
+            on_queued=self.uploader.wake,
+            on_idle=self._parity_rests,
+            beat=self.heartbeats.of("protector"),
+        )
         self.publishing = Publishing(
             self.catalogue,
             self.folders,
@@ -120,6 +132,7 @@ class Daemon:
             on_queued=self.uploader.wake,
             beat=self.heartbeats.of("publisher"),
             on_published=self._tell_readers,
+            awaits_parity=self.protecting.awaited,
         )
         self.restoring = Restoring(
             self.catalogue,
@@ -169,6 +182,7 @@ class Daemon:
         self.publishing.recover()
         self.uploader.start()
         self.publishing.start()
+        self.protecting.start()
         self.indexer.start()
         self.watch = FolderWatch(self.settle.mark, self._overflowed)
         for folder in self.folders:
@@ -208,9 +222,11 @@ class Daemon:
         self.care_lane.stop()
         self.jobs.stop(deadline_s)
         self.indexer.stop()
+        self.protecting.stop()
         self.publishing.stop()
         self.uploader.stop(deadline_s)
         self.news.close(NEWS_CLOSE_S)
+        self.protecting.join()
         self.catalogue.close()
         self.lock.release()
 
@@ -235,6 +251,8 @@ class Daemon:
             dead.append("indexer")
         if not self.publishing.alive():
             dead.append("publisher")
+        if not self.protecting.alive():
+            dead.append("protector")
         if not self.care_lane.alive():
             dead.append("caretaker")
         if self.catalogue.writer.failed is not None:
@@ -250,6 +268,7 @@ class Daemon:
     def _recorded(self, rows: set[int]) -> None:
         self.uploader.wake()  # the last page of a version lets its head go
         self.publishing.wake()
+        self.protecting.wake()
 
     def _tell_readers(self, folder: LiveFolder) -> None:
         if self.sharing.tell_readers(folder):
@@ -268,7 +287,10 @@ class Daemon:
         self.caretaker.repair(folder)
 
     def _rebuilder_of(self, row: int) -> Rebuilds | None:
-        return None
+        return self.protecting.rebuilder_of(row)
+
+    def _parity_rests(self) -> None:
+        self.publishing.wake()
 
     def _overflowed(self, name: str, reason: str) -> None:
         self.overflows[name] = reason, self.clock.now()

@@ -23,6 +23,8 @@ PARTIAL_EVERY_S = 300.0
 # A silent publisher cannot be told from one whose newer heads are withheld: say something every week.
 HEARTBEAT_S = 7 * 86_400.0
 AFTER_ERROR_S = 30.0
+# Stripes that no change of a file takes along get a version of their own after that.
+LISTS_WAIT_S = 600.0
 
 
 class Publishing:
@@ -38,9 +40,11 @@ class Publishing:
         on_queued: Callable[[], None],
         beat: Callable[[], None],
         on_published: Callable[[LiveFolder], None] = lambda _: None,
+        awaits_parity: Callable[[LiveFolder, int], bool] = lambda _folder, _version: False,
     ) -> None:
         """scanning: whether a folder is being scanned now. on_queued: articles are waiting. on_published: a version is
-        on a server, now or before the process was started."""
+        on a server, now or before the process was started. awaits_parity: whether a folder's next version should wait,
+        given the number of its newest one."""
         self._catalogue = catalogue
         self._folders = folders
         self._news = news
@@ -49,6 +53,8 @@ class Publishing:
         self._on_queued = on_queued
         self._beat = beat
         self._on_published = on_published
+        self._awaits_parity = awaits_parity
+        self._lists_since: dict[int, float] = {}
         self._told: set[int] = set()
         self._posting: dict[int, VersionRow] = {}
         self._building: int | None = None
@@ -149,14 +155,22 @@ class Publishing:
         if epoch_awaits_version(self._catalogue, folder.row):
             return True
         if not versions.any_ready(folder.row):
-            return self._heartbeat_due(row.version, row.published_at)
+            return self._heartbeat_due(row.version, row.published_at) or self._lists_due(folder, row.version)
         if row.pending_articles == 0 and not self._scanning(folder.name):
-            return True
+            return not self._awaits_parity(folder, row.version)
         since = self._clock.monotonic() - self._last_built.setdefault(folder.row, self._clock.monotonic())
         return since >= PARTIAL_EVERY_S
 
     def _heartbeat_due(self, version: int, published_at: float | None) -> bool:
         return version > 0 and published_at is not None and self._clock.now() - published_at >= HEARTBEAT_S
+
+    def _lists_due(self, folder: LiveFolder, version: int) -> bool:
+        """Whether stripes, or ids that servers changed, have waited long enough for a version of their own."""
+        if not version or not any(self._catalogue.stripes.ready(folder.row)):
+            self._lists_since.pop(folder.row, None)
+            return False
+        now = self._clock.monotonic()
+        return now - self._lists_since.setdefault(folder.row, now) >= LISTS_WAIT_S
 
     def _publisher(self, folder: LiveFolder) -> Publisher:
         return Publisher(

@@ -12,6 +12,7 @@ from typing import Protocol
 import structlog
 
 from usenetsyncd.catalogue.catalogue import Catalogue
+from usenetsyncd.clock import SYSTEM_CLOCK, Clock
 from usenetsyncd.errors import ArticleMissing, FormatError, NewsError
 from usenetsyncd.flows.retrieve import NameOf, derived, retrieve
 from usenetsyncd.model import ArticleAddress, ArticleKind, MessageId, SegmentId
@@ -26,8 +27,9 @@ from usenetsyncd.wire.stripes import Stripe
 log = structlog.get_logger("rebuild")
 
 HELD_SEGMENTS = 32  # of at most 768,000 bytes
-# Stripes that cannot be rebuilt are not fetched a second time for their other members.
+# Stripes that cannot be rebuilt are not fetched a second time for their other members, unless a repair may have come.
 HOPELESS_KEPT = 4_096
+HOPELESS_S = 60.0
 
 
 class StripeSource(Protocol):
@@ -59,6 +61,7 @@ class Rebuilder:
         source: StripeSource,
         stop: Event | None = None,
         name_of: NameOf = derived,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """rings: the read keys to try, newest epoch first."""
         self._news = news
@@ -66,9 +69,10 @@ class Rebuilder:
         self._source = source
         self._stop = stop
         self._name_of = name_of
+        self._clock = clock
         self._lock = Lock()
         self._held: OrderedDict[SegmentId, bytes] = OrderedDict()
-        self._hopeless: OrderedDict[Stripe, None] = OrderedDict()
+        self._hopeless: OrderedDict[Stripe, float] = OrderedDict()
 
     def rebuild(self, seg_id: SegmentId) -> bytes | None:
         """The content of a data or parity segment, its hash checked; None when too much of its stripe is gone.
@@ -80,7 +84,7 @@ class Rebuilder:
             if held is not None:
                 return held
             stripe = self._source.stripe_of(seg_id)
-            if stripe is None or stripe in self._hopeless:
+            if stripe is None or self._hopeless.get(stripe, 0.0) > self._clock.monotonic():
                 return None
             blocks = self._gather(stripe, seg_id)
             if len(blocks) < len(stripe.members):
@@ -95,7 +99,7 @@ class Rebuilder:
 
     def _give_up(self, stripe: Stripe, found: int) -> None:
         log.warning("stripe_beyond_rebuilding", segments=found, needed=len(stripe.members))
-        self._hopeless[stripe] = None
+        self._hopeless[stripe] = self._clock.monotonic() + HOPELESS_S
         while len(self._hopeless) > HOPELESS_KEPT:
             self._hopeless.popitem(last=False)
 
