@@ -204,9 +204,13 @@ class Backbones(Workshop):
 
 @contextmanager
 def backbones(
-    place: Path, clock: FakeClock, roles: Mapping[str, frozenset[ServerRole]], connections: int = 2
+    place: Path,
+    clock: FakeClock,
+    roles: Mapping[str, frozenset[ServerRole]],
+    connections: int = 2,
+    others: Sequence[ServerAccount] = (),
 ) -> Iterator[Backbones]:
-    """roles: name of each server -> what it is used for. All have the same priority."""
+    """roles: name of each server -> what it is used for. All have the same priority. others: servers that run already."""
     root = place / "folder"
     root.mkdir()
     vault = Vault.open(place / "data", {})
@@ -230,6 +234,7 @@ def backbones(
             )
             for name, role in roles.items()
         ]
+        accounts += others
         catalogue = stack.enter_context(Catalogue.open(place / "catalogue.sqlite", clock))
         news = NewsService(accounts, clock, QUICK)
         stack.callback(news.close, 1.0)

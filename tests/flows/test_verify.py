@@ -240,6 +240,47 @@ def test_copies_of_one_segment_are_counted_together(two: Backbones, monkeypatch:
     assert (summary.checked, two.health().backbones) == (10, {1: 5})
 
 
+# -- servers with ids of their own ---------------------------------------------------------------------
+
+
+def test_articles_that_a_server_has_renamed_are_asked_for_by_the_names_it_gave(two: Backbones) -> None:
+    for witness in two.witnesses.values():
+        witness.set([{"match": {"command": "POST"}, "act": {"rewrite_id": True}}])
+    two.post_on_each(5)
+    for witness in two.witnesses.values():
+        witness.clear()
+    articles = two.stored()
+    assert all(one.message_id for one in articles)
+    assert two.verify(full=True).missing == 0
+    lost = two.lose(articles[:2])
+    spoilt = two.spoil(articles[3:4])
+    assert two.verify(full=True).sampled == 10
+    assert two.found(Damage.MISSING) == lost
+    assert two.found(Damage.CORRUPT) == spoilt
+    # Posted again, this time under the name that we give.
+    assert two.repair().reposted == 3
+    two.post_all()
+    two.clock.advance(601)
+    assert two.check_propagation().missing == 0
+    assert [one.message_id for one in two.stored() if one.generation] == [None] * 3
+    assert two.found() == set()
+
+
+def test_articles_that_were_accepted_and_thrown_away_are_found_missing_and_posted_again(
+    two: Backbones,
+) -> None:
+    two.witness.set([{"match": {"command": "POST", "every": 3}, "act": {"drop_after_240": True}}])
+    two.post_on_each(6)
+    two.witness.clear()
+    two.clock.advance(601)
+    assert two.check_propagation().missing == 2
+    assert two.repair().reposted == 2
+    two.post_all()
+    two.clock.advance(601)
+    assert two.check_propagation().missing == 0
+    assert two.health().word is HealthWord.RESTORABLE
+
+
 # -- some minutes after posting -----------------------------------------------------------------------
 
 
