@@ -16,6 +16,7 @@ from tests.reader.lists import OVERRIDES, STRIPES, Stripe, list_rows
 from tests.reader.newsserver import NewsServer, yenc_decode
 from tests.reader.pages import FILE, FOLDER, Entry, Place, Walk, extents_of
 from tests.reader.parity import rebuild
+from tests.reader.people import Identity, unwrap
 from tests.reader.sealed import (
     DATA,
     ENVELOPE,
@@ -114,7 +115,13 @@ class Articles:
 class Folder:
     """A folder behind an access string."""
 
-    def __init__(self, string: str, server: NewsServer) -> None:
+    def __init__(
+        self,
+        string: str,
+        server: NewsServer,
+        passphrase: str | None = None,
+        identity: Identity | None = None,
+    ) -> None:
         kind, secret, fingerprint = read_access(string)
         must(kind == "usyncread", "newer_format", "only strings for reading")
         shared = Articles(server, Keys.of(secret, fingerprint, share=True))
@@ -125,7 +132,8 @@ class Folder:
         self.server, self.fingerprint = server, fingerprint
         epoch = self.envelope.epoch
         self.elsewhere: dict[Address, str] = {}
-        self.current = Articles(server, Keys.of(self.envelope.read_secret, fingerprint), self.elsewhere)
+        opened = unwrap(self.envelope, fingerprint, secret, passphrase, identity)
+        self.current = Articles(server, Keys.of(opened, fingerprint), self.elsewhere)
         self.older: list[Articles] = []
         self.held: OrderedDict[tuple[int, bytes], bytes] = OrderedDict()
         self.newest = self.current.newest(
@@ -137,7 +145,7 @@ class Folder:
         self.use(self.newest)
 
     def use(self, head: Head) -> None:
-        rows = [(e, s) for e, _, s in reversed(head.older)]
+        rows = [(e, s) for e, _, s in reversed(self.newest.older)]
         self.older = [
             Articles(self.server, Keys.of(secret, self.fingerprint), self.elsewhere) for _, secret in rows
         ]
@@ -148,13 +156,16 @@ class Folder:
         self.stripe_of: dict[bytes, Stripe] | None = None
 
     def head(self, version: int) -> Head:
-        """The head of an earlier version of this epoch."""
-        epoch = self.envelope.epoch
-        head = self.current.find(
-            HEAD, head_id(epoch, version), lambda c: read_head(c, self.fingerprint, (epoch, version))
-        )
-        must(head is not None, "missing", f"version {version}")
-        return head
+        """The head of an earlier version, in whichever epoch it was published."""
+        rows = [(e, secret) for e, first, secret in reversed(self.newest.older) if first <= version]
+        older = [(e, Articles(self.server, Keys.of(secret, self.fingerprint))) for e, secret in rows]
+        for epoch, articles in ((self.envelope.epoch, self.current), *older):
+            head = articles.find(
+                HEAD, head_id(epoch, version), lambda c, e=epoch: read_head(c, self.fingerprint, (e, version))
+            )
+            if head is not None:
+                return head
+        raise Refused("missing", f"version {version}")
 
     def segment(self, kind: int, id_: bytes) -> bytes:
         """The content of a segment; the last few are held."""
@@ -218,22 +229,26 @@ class Folder:
 
     def content(self, entry: Entry) -> Iterator[bytes]:
         """A file's bytes, one extent at a time; its size and hash are compared at the end."""
-        slices: list[bytes] = []
+        rings = [articles.keys.identity for articles in (self.current, *self.older)]
+        slices: list[list[bytes]] = [[] for _ in rings]
         pending, size = b"", 0
+
+        def add(piece: bytes) -> None:
+            for ring, hashes in zip(rings, slices, strict=True):
+                hashes.append(keyed_blake3(ring, piece))
+
         for piece in map(self.piece, extents_of(entry, self.index)):
             size += len(piece)
             pending += piece
             while len(pending) >= SEGMENT_BYTES:
-                slices.append(keyed_blake3(self.current.keys.identity, pending[:SEGMENT_BYTES]))
+                add(pending[:SEGMENT_BYTES])
                 pending = pending[SEGMENT_BYTES:]
             yield piece
         if pending:
-            slices.append(keyed_blake3(self.current.keys.identity, pending))
+            add(pending)
         must(size == entry.size, "content_mismatch", "size of a file")
-        must(
-            not size or file_hash(self.current.keys.identity, slices)[:16] == entry.content_hash,
-            "content_mismatch",
-        )
+        found = [file_hash(ring, hashes)[:16] for ring, hashes in zip(rings, slices, strict=True)]
+        must(not size or entry.content_hash in found, "content_mismatch", "hash of a file")
 
     def piece(self, extent: Place) -> bytes:
         segment, offset, length = extent

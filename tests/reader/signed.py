@@ -40,7 +40,7 @@ class Envelope:
     expires_s: int
     epoch: int
     version: int
-    read_secret: bytes
+    wrapped: bytes
 
 
 def polymod(values: list[int]) -> int:
@@ -104,8 +104,8 @@ def read_head(content: bytes, fingerprint: bytes, found: tuple[int, int] | None 
     must(len(signed) == 210 + 44 * older_count)
     must((previous == bytes(32)) == (version == 1), why="previous")
     older = tuple(struct.iter_unpack(">IQ32s", signed[210:]))
-    rows = [(0, -1), *((row[0], row[1]) for row in older)]
-    must(all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(rows)), why="older epochs")
+    rows = [(0, 1), *((row[0], row[1]) for row in older)]
+    must(all(a[0] < b[0] and a[1] <= b[1] for a, b in itertools.pairwise(rows)), why="older epochs")
     must(all(row[0] < epoch and row[1] <= version for row in older), why="older epochs")
     root, stripes, overrides = (root_page(signed[at : at + 24]) for at in (112, 160, 184))
     must(found is None or found == (epoch, version), "content_mismatch")
@@ -130,11 +130,27 @@ def read_envelope(content: bytes, fingerprint: bytes, found: int | None = None) 
     serial, expires, epoch, version, wrapped = struct.unpack(">QqIQI", signed[52:84])
     must(zero == 0)
     must(len(signed) == 84 + wrapped)
-    must(share in (0, 1) and grants == 1, "newer_format")
-    must(wrapped == (32 if share else 0))
+    must(share <= 3 and grants == 1, "newer_format")
     must(1 <= serial <= MOST and expires >= 0 and epoch >= 1 and version <= MOST, "limit_exceeded")
+    check_wrapped(share, signed[84:])
     must(found is None or found == serial, "content_mismatch")
     return Envelope(share, signed[20:52], serial, expires, epoch, version, signed[84:])
+
+
+def check_wrapped(share: int, wrapped: bytes) -> None:
+    """Sections 10.1 and 10.2: all that can be told before anything is opened."""
+    if share == 2:
+        must(len(wrapped) == 72)
+        function, lanes, passes, memory = struct.unpack(">BBHI", wrapped[:8])
+        must(function <= 1, "newer_format", "function")
+        must(function == 1)
+        must(1 <= lanes <= 8 and 1 <= passes <= 16 and 8 * lanes <= memory <= 262_144, "limit_exceeded")
+        must(passes * memory <= 1_048_576, "limit_exceeded")
+    elif share == 3:
+        must(len(wrapped) <= 512 * 1_168, "limit_exceeded")
+        must(len(wrapped) in [1_168 << k for k in range(2, 10)])
+    else:
+        must(len(wrapped) == 32 * share)
 
 
 def sound_now(envelope: Envelope, now_s: float) -> None:

@@ -23,6 +23,7 @@ from tests.reader.pages import (
     unpack,
 )
 from tests.reader.parity import encode, rebuild
+from tests.reader.people import Identity, identity_fingerprint, read_card, unwrap
 from tests.reader.sealed import (
     Address,
     Keys,
@@ -151,6 +152,20 @@ def do_envelope(v: Vector) -> object:
     return {"envelope": shown_dict(asdict(read_envelope(raw(v["content"]), raw(v["fingerprint"]), found)))}
 
 
+def do_share(v: Vector) -> object:
+    fingerprint = raw(v["fingerprint"])
+    who = Identity.of(raw(v["identity"])) if "identity" in v else None
+    envelope = read_envelope(raw(v["envelope"]), fingerprint)
+    return {"r": unwrap(envelope, fingerprint, raw(v["s"]), v.get("passphrase"), who).hex()}
+
+
+def do_card(v: Vector) -> object:
+    if v["do"] == "card":
+        return shown_dict(asdict(read_card(v["text"])))
+    one = Identity.of(raw(v["i"]))
+    return {"e": one.e.hex(), "v": one.v.hex(), "fingerprint": identity_fingerprint(one.e, one.v).hex()}
+
+
 def do_access(v: Vector) -> object:
     return dict(zip(("kind", "secret", "fingerprint"), map(shown, read_access(v["string"])), strict=True))
 
@@ -229,6 +244,8 @@ READERS: dict[str, Callable[[Vector], object]] = {
     "head": do_head,
     "envelope": do_envelope,
     "access": do_access,
+    "share": do_share,
+    "card": do_card,
     "article": do_article,
     "pages": do_pages,
     "parity": do_parity,

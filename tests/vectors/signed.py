@@ -6,6 +6,7 @@ from tests.vectors.samples import (
     MASTER,
     OK,
     READ_SECRET,
+    SECRET,
     SHARE_SECRET,
     SIGNER,
     STRANGER,
@@ -28,7 +29,7 @@ def _change(content: bytes, at: int, patch: bytes, domain: bytes) -> bytes:
     return _signed(message, domain)
 
 
-def _heads() -> tuple[head.Head, head.Head, head.Head]:
+def _heads() -> tuple[head.Head, head.Head, head.Head, head.Head]:
     first = head.Head(
         SIGNER.fingerprint, SIGNER.public, 1, 1, 1_763_800_000, 1_764_500_000, bytes(32), None, 0, 0, 0
     )
@@ -43,7 +44,14 @@ def _heads() -> tuple[head.Head, head.Head, head.Head]:
         head.head_hash(head.encode_head(second, SIGNER)), root, 48_213, 1_201, 61 * 10**9, older,
         PageRef(SegmentId(bytes(range(16))), 16_441, 1_200), PageRef(SegmentId(b"\xcc" * 16), 0, 768_000),
     )  # fmt: skip
-    return first, second, third
+    # In epoch 3 nothing was published.
+    passed = (head.OlderEpoch(epoch, 4, keys.read_secret(SECRET, epoch)) for epoch in (2, 3))
+    fourth = head.Head(
+        SIGNER.fingerprint, SIGNER.public, 4, 4, 1_763_800_180, 0,
+        head.head_hash(head.encode_head(third, SIGNER)), root, 48_213, 1_201, 61 * 10**9,
+        (*older, *passed),
+    )  # fmt: skip
+    return first, second, third, fourth
 
 
 def make_heads() -> list[Vector]:
@@ -91,7 +99,7 @@ def _spec_of_page(page: PageRef | None) -> list[object] | None:
 
 def _bad_heads() -> list[tuple[bytes, str, str]]:
     domain = b"usenetsync/1 head\0"
-    second, third = (head.encode_head(one, SIGNER) for one in _heads()[1:])
+    second, third, fourth = (head.encode_head(one, SIGNER) for one in _heads()[1:])
     u32, u64 = struct.Struct(">I"), struct.Struct(">Q")
     bad, over = "format_error", "limit_exceeded"
     return [
@@ -126,6 +134,17 @@ def _bad_heads() -> list[tuple[bytes, str, str]]:
         (_change(second, 208, b"\0\1", domain), bad, "an older epoch promised and not given"),
         (_change(third, 210, u32.pack(2), domain), bad, "an older epoch that is not older"),
         (_change(third, 214, u64.pack(4), domain), bad, "an older epoch that begins later"),
+        (
+            _change(third, 214, u64.pack(0), domain),
+            bad,
+            "an older epoch that begins before the first version",
+        ),
+        (
+            _change(fourth, 302, u64.pack(3), domain),
+            bad,
+            "an older epoch that begins before the one before it",
+        ),
+        (_change(fourth, 298, u32.pack(2), domain), bad, "an older epoch named twice"),
     ]
 
 

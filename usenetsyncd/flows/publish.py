@@ -196,7 +196,9 @@ class Publisher:
     def _with_keyed_group(self, entry: Entry) -> Entry:
         if not entry.link_group:
             return entry
-        keyed = hashlib.blake2b(entry.link_group, key=self.keys.identity, digest_size=LINK_GROUP_BYTES)
+        # Of the first epoch always: names that were published in different ones still belong together.
+        identity = self.keys_of(1).identity
+        keyed = hashlib.blake2b(entry.link_group, key=identity, digest_size=LINK_GROUP_BYTES)
         return replace(entry, link_group=keyed.digest())
 
 
