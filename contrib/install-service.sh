@@ -7,6 +7,7 @@
 # The program goes into an environment of its own, /opt/usenetsync, with systemd-python built against this machine's
 # libsystemd. DESTDIR=/some/root places the files there and runs nothing, for packagers.
 set -euo pipefail
+umask 022  # what is installed is for the service's own user, too
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=${DESTDIR:-}
 opt=/opt/usenetsync
@@ -23,12 +24,27 @@ say() { printf '%s\n' "$*"; }
 
 systemd_runs() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 
+# The distribution's Python where it is new enough: one below a person's home is out of the service's reach.
+find_python() {
+  local python
+  for python in /usr/bin/python3 "$(command -v python3 || true)"; do
+    if [ -x "$python" ] && "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+      echo "$python"
+      return
+    fi
+  done
+  say "Python 3.11 or newer is needed" >&2
+  return 1
+}
+
 install_program() {
   if command -v apt-get >/dev/null; then
     DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
       python3-venv python3-dev gcc pkg-config libsystemd-dev </dev/null >/dev/null
   fi
-  [ -x "$opt/bin/python" ] || python3 -m venv "$opt"
+  local python
+  python=$(find_python)
+  [ -x "$opt/bin/python" ] || "$python" -m venv "$opt"
   "$opt/bin/python" -m pip -q install --upgrade "$here[systemd]"
   ln -sfn "$opt/bin/usenetsyncd" /usr/local/bin/usenetsyncd
   ln -sfn "$opt/bin/usyncctl" /usr/local/bin/usyncctl
@@ -45,6 +61,10 @@ prepare_machine() {
   systemd-tmpfiles --create /etc/tmpfiles.d/usenetsyncd.conf
   if [ ! -e /etc/usenetsyncd/usenetsyncd.yaml ]; then
     install -m 0660 -o root -g usenetsync "$here/usenetsyncd.example.yaml" /etc/usenetsyncd/usenetsyncd.yaml
+  fi
+  if ! setpriv --reuid usenetsync --regid usenetsync --init-groups "$opt/bin/usenetsyncd" --version >/dev/null; then
+    say "the user usenetsync cannot run $opt/bin/usenetsyncd (it uses $(readlink -f "$opt/bin/python"))" >&2
+    exit 1
   fi
   # Only on a machine that systemd runs: from a chroot the limits would be those of the kernel outside. The other
   # files of sysctl.d have their say, so a higher limit of the administrator's stays.

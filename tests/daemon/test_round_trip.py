@@ -3,7 +3,9 @@
 import os
 import random
 
-from tests.daemon.harness import World, assert_restored
+import pytest
+
+from tests.daemon.harness import Refused, World, assert_restored
 from tests.daemon.trees import write_files
 
 
@@ -31,3 +33,18 @@ def test_a_folder_comes_back_from_the_string_alone(here: World) -> None:
     here.assert_posted_once()
     assert one.stop() == 0
     assert two.stop() == 0
+
+
+def test_a_restore_goes_into_restored_below_the_state_and_nowhere_else_there(here: World) -> None:
+    write_files(here.source, 3, random.Random(1))
+    one = here.daemon().start()
+    one.wait_idle()
+    string = one.share()
+    one.wait_idle()
+    for place in ("", "restoredbut", "vault", "restored/../vault"):
+        with pytest.raises(Refused) as refused:
+            one.begin_restore(string, one.data_dir / place)
+        assert "own state" in str(refused.value)
+    (one.data_dir / "restored").mkdir()
+    assert_restored(one, string, here.source, one.data_dir / "restored" / "src")
+    assert one.stop() == 0

@@ -11,11 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from usenetsyncd.daemon.operations import work
+
 UNITS = Path(__file__).parents[2] / "systemd"
 SYSTEM_UNIT = UNITS / "usenetsyncd.service"
 USER_UNIT = UNITS / "user" / "usenetsyncd.service"
 READ_EVERYTHING = UNITS / "drop-ins" / "read-everything.conf"
 INSTALLER = UNITS.parent / "contrib" / "install-service.sh"
+
+
+RESTORED = "/var/lib/usenetsyncd/restored"
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -178,3 +183,22 @@ def test_the_installer_places_the_files_and_takes_them_away_again(tmp_path: Path
     assert (tmp_path / "etc/systemd/system/usenetsyncd.service").read_text() == SYSTEM_UNIT.read_text()
     subprocess.run(["bash", str(INSTALLER), "--uninstall"], env=environment, check=True, capture_output=True)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_the_place_that_the_unit_names_for_restores_is_made_and_is_one_that_the_daemon_takes() -> None:
+    assert RESTORED in SYSTEM_UNIT.read_text()
+    assert f"d {RESTORED} 0700 usenetsync" in (UNITS / "tmpfiles.d" / "usenetsyncd.conf").read_text()
+    assert Path(RESTORED).name == work.RESTORED
+
+
+def test_the_installer_takes_the_python_of_the_distribution_where_it_is_new_enough() -> None:
+    """Another one may stand below a person's home, where the service cannot reach it."""
+    script = INSTALLER.read_text()
+    assert "umask 022" in script
+    function = script[script.index("find_python() {") : script.index("install_program() {")]
+    found = run("bash", "-c", f"{function}\nfind_python").stdout.strip()
+    new_enough = "import sys; sys.exit(sys.version_info < (3, 11))"
+    distribution = Path("/usr/bin/python3")
+    if distribution.exists() and run(distribution, "-c", new_enough).returncode == 0:
+        assert Path(found) == distribution
+    assert run(found, "-c", new_enough).returncode == 0

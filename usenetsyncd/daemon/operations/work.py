@@ -16,6 +16,9 @@ from usenetsyncd.wire.access import decode_access
 
 SCAN_LINE_S = 0.5
 
+# Made by systemd/tmpfiles.d/usenetsyncd.conf.
+RESTORED = "restored"
+
 
 class WorkOperations(Base):
     """scan, pause, queue, job, restore."""
@@ -164,9 +167,14 @@ class WorkOperations(Base):
         return self.job(self._daemon.jobs.start(RESTORE, None, params))
 
     def _check_target(self, target: Path) -> None:
-        """Never into our own state: a hostile index must not replace the catalogue."""
+        """Never into our own state: a hostile index must not replace the catalogue.
+
+        But into ``restored`` inside it, the one place where the hardened service may write unasked.
+        """
         own = self._daemon.data_dir.resolve()
         resolved = target.resolve()
+        if resolved.is_relative_to(own / RESTORED):
+            return
         if resolved == own or own in resolved.parents or resolved in own.parents:
             raise UsageError(f"{target} holds the daemon's own state; restore somewhere else")
 
