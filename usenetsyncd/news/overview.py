@@ -4,7 +4,7 @@ The last resort of a restore, and the way to learn the ids that a server gave to
 found is a candidate and no more: anybody can post under any subject. Whoever asks opens the article and sees.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -99,7 +99,7 @@ class SubjectSearch:
 
     def _ask(self, server: Server) -> None:
         """All groups on one server; after a lost connection it goes on where it was. Raises NewsError."""
-        walks = [_Walk(group) for group in self._groups]
+        walks = [Walk(group) for group in self._groups]
         seen: dict[bytes, list[MessageId]] = {}
         failures = 0
         try:
@@ -118,11 +118,11 @@ class SubjectSearch:
             for subject, ids in seen.items():
                 self.found[self._wanted.pop(subject)] = [(server.name, one) for one in ids]
 
-    def _goes_on(self, walks: list["_Walk"], seen: dict[bytes, list[MessageId]]) -> bool:
+    def _goes_on(self, walks: list["Walk"], seen: dict[bytes, list[MessageId]]) -> bool:
         return bool(walks) and len(seen) < len(self._wanted) and not self._is_over()
 
     def _look(
-        self, server: Server, connection: Connection, walks: list["_Walk"], seen: dict[bytes, list[MessageId]]
+        self, server: Server, connection: Connection, walks: list["Walk"], seen: dict[bytes, list[MessageId]]
     ) -> None:
         """Window after window, until all is seen or somebody else needs the connection. Raises Setback."""
         since = self._clock.monotonic()
@@ -138,18 +138,13 @@ class SubjectSearch:
             self._note(block, seen)
 
     def _note(self, block: bytes, seen: dict[bytes, list[MessageId]]) -> None:
-        for line in reversed(block.split(b"\r\n")):
-            fields = line.split(b"\t", _MESSAGE_ID + 1)
-            if len(fields) <= _MESSAGE_ID or (subject := fields[_SUBJECT].strip()) not in self._wanted:
-                continue
-            message_id = _plausible(fields[_MESSAGE_ID])
-            if message_id is not None:
-                ids = seen.setdefault(subject, [])
-                if message_id not in ids and len(ids) < self._limit.candidates:
-                    ids.append(message_id)
+        for subject, message_id in articles_in(block, self._wanted):
+            ids = seen.setdefault(subject, [])
+            if message_id not in ids and len(ids) < self._limit.candidates:
+                ids.append(message_id)
 
 
-class _Walk:
+class Walk:
     """From the newest article of a group to older ones, in windows that grow: what was posted just now is found with
     little, and the far past with few commands."""
 
@@ -201,6 +196,16 @@ def _marks(text: str) -> tuple[int, int]:
     if len(fields) < 2 or not all(field.isascii() and field.isdigit() for field in fields):
         return 1, 0
     return int(fields[0]), int(fields[1])
+
+
+def articles_in(block: bytes, subjects: Collection[bytes]) -> Iterator[tuple[bytes, MessageId]]:
+    """(subject, message-id) of the articles with one of these subjects in an overview, newest first."""
+    for line in reversed(block.split(b"\r\n")):
+        fields = line.split(b"\t", _MESSAGE_ID + 1)
+        if len(fields) > _MESSAGE_ID and (subject := fields[_SUBJECT].strip()) in subjects:
+            message_id = _plausible(fields[_MESSAGE_ID])
+            if message_id is not None:
+                yield subject, message_id
 
 
 def _plausible(told: bytes) -> MessageId | None:

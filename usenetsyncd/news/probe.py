@@ -1,8 +1,9 @@
 """Trying out one server, for ``usyncctl server test``: what it is, what it allows, in plain words."""
 
 import secrets
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from usenetsyncd.clock import SYSTEM_CLOCK, Clock
@@ -12,6 +13,7 @@ from usenetsyncd.news.connection import Connection, Dialer, Setback
 from usenetsyncd.news.records import ServerReport
 from usenetsyncd.news.replies import ReplyTable, Step
 from usenetsyncd.news.tls import certificate_of
+from usenetsyncd.news.trial import try_posting
 
 _ROUND_TRIPS: Final = 3
 _PIPELINED: Final = 10
@@ -19,11 +21,24 @@ _DAY_S: Final = 86_400.0
 _EXPIRES_SOON_DAYS: Final = 14
 
 
+@dataclass(frozen=True, slots=True)
+class PostTrial:
+    """That an article may be posted to find something out: to which newsgroups, and how to wait for it to appear."""
+
+    groups: Sequence[str]
+    wait: Callable[[float], None]
+
+
 def probe(
-    account: ServerAccount, table: ReplyTable, clock: Clock = SYSTEM_CLOCK, connections: int = 1
+    account: ServerAccount,
+    table: ReplyTable,
+    clock: Clock = SYSTEM_CLOCK,
+    connections: int = 1,
+    trial: PostTrial | None = None,
 ) -> ServerReport:
     """Connect, log in, ask around, and open as many connections as ``connections`` says (at least one, and never more
-    than the account allows). Nothing is posted. Raises nothing that a server can cause: it is in the report.
+    than the account allows). Without a trial nothing is posted. Raises nothing that a server can cause: it is in the
+    report.
     """
     report = ServerReport(account.name, False, "", ())
     with ExitStack() as opened:
@@ -36,8 +51,10 @@ def probe(
         try:
             report = _about_line(report, first, clock)
             report = _about_manners(report, account, first)
+            if trial is not None and report.posting:
+                report = _about_posting(report, first, trial)
         except (Setback, TlsFailed) as error:
-            return replace(report, problem=str(error), lines=(*report.lines, f"broke off: {error}"))
+            return replace(report, ok=False, problem=str(error), lines=(*report.lines, f"broke off: {error}"))
         report = _about_pipelining(report, first)
         return _about_limit(report, account, dialer, opened, min(connections, account.connections))
 
@@ -90,6 +107,19 @@ def _about_manners(report: ServerReport, account: ServerAccount, connection: Con
         posting=posting,
         round_trip_s=connection.round_trip_s,
         lines=(*report.lines, *lines),
+    )
+
+
+def _about_posting(report: ServerReport, connection: Connection, trial: PostTrial) -> ServerReport:
+    became = try_posting(connection, trial.groups, trial.wait)
+    problem = "" if became.taken_bytes else became.refusal
+    return replace(
+        report,
+        ok=report.ok and not problem,
+        problem=report.problem or problem,
+        id_policy=became.policy,
+        article_bytes=became.taken_bytes,
+        lines=(*report.lines, *became.lines),
     )
 
 

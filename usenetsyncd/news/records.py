@@ -1,8 +1,18 @@
 """What the news service tells others about itself."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from usenetsyncd.model import MessageId
+
+
+class IdPolicy(StrEnum):
+    """What a server does with the message-ids of articles posted to it."""
+
+    UNKNOWN = "unknown"
+    KEEPS = "keeps"
+    REWRITES = "rewrites"  # and names the new one in its 240
+    SWALLOWS = "swallows"  # gives another one and does not say which
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +31,8 @@ class ServerState:
 
     state: idle (nothing open, nothing wrong), up, limited (the server allows us fewer connections than the account),
     resting (no new connection until retry_after_s is over), closing. reason: why it is not idle or up.
-    score: 0..1. connections: open ones; connections_max: of the account; allowed: as of now.
+    score: 0..1. connections: open ones; connections_max: of the account; allowed: as of now. id_policy: as far as it was
+    seen in what was posted or tested. largest_posted: bytes of the largest article that it took.
     """
 
     name: str
@@ -37,6 +48,8 @@ class ServerState:
     score: float
     retry_after_s: float
     posting_reason: str
+    id_policy: IdPolicy = IdPolicy.UNKNOWN
+    largest_posted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +57,8 @@ class ServerReport:
     """What a test of one server found. ``problem`` is empty when all is well; ``lines`` tell it to a person.
 
     tls: "TLSv1.3" and the like, "" without. round_trip_s: fastest of several commands. pipelining: None if not tried.
-    connections: how many could be open at once, of how many were tried.
+    connections: how many could be open at once, of how many were tried. article_bytes: of the largest article that it is
+    known to take, on the wire; 0 where none was posted.
     """
 
     name: str
@@ -60,3 +74,5 @@ class ServerReport:
     pipelining: bool | None = None
     connections: int = 0
     connections_tried: int = 0
+    id_policy: IdPolicy = IdPolicy.UNKNOWN
+    article_bytes: int = 0

@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -15,7 +16,7 @@ from usenetsyncd.model import ServerAccount, ServerRole
 from usenetsyncd.news.connection import Connection, Dialer, Setback, message_id_in
 from usenetsyncd.news.health import Health
 from usenetsyncd.news.pool import Pool
-from usenetsyncd.news.records import PostReceipt, ServerState
+from usenetsyncd.news.records import IdPolicy, PostReceipt, ServerReport, ServerState
 from usenetsyncd.news.replies import ERRORS, Outcome, PoolEffect, ReplyTable
 from usenetsyncd.wire.article import OutgoingArticle
 from usenetsyncd.wire.nntp import Reply
@@ -41,6 +42,14 @@ _HOLDS_DIALLING: Final = (
 )
 
 
+_ID_POLICIES: Final = {
+    IdPolicy.UNKNOWN: "what it does with message-ids is not known yet",
+    IdPolicy.KEEPS: "keeps the message-ids that we give",
+    IdPolicy.REWRITES: "changes message-ids and tells the new ones",
+    IdPolicy.SWALLOWS: "changes message-ids without telling",
+}
+
+
 class Server:
     """One account's connections and how it has been doing. Thread-safe."""
 
@@ -58,6 +67,8 @@ class Server:
         self._failures: Counter[str] = Counter()
         self._retired = False
         self._counts: Counter[str] = Counter()
+        self.id_policy = IdPolicy.UNKNOWN
+        self.largest_posted = 0
 
     @property
     def name(self) -> str:
@@ -158,10 +169,16 @@ class Server:
         size_bytes = article.size_bytes
         self.count(posted=1, bytes_up=size_bytes)
         self.health.succeed()
+        self.largest_posted = max(self.largest_posted, size_bytes)
         ours = article.name.message_id
-        message_id = message_id_in(reply.text) or ours
-        if message_id != ours:
-            log.warning("message_id_rewritten", server=self.name, sent=ours, kept=message_id)
+        told = message_id_in(reply.text)
+        message_id = told or ours
+        if told == ours:
+            self.id_policy = IdPolicy.KEEPS
+        elif told is not None:
+            if self.id_policy is not IdPolicy.REWRITES:
+                log.warning("message_ids_rewritten", server=self.name, sent=ours, kept=message_id)
+            self.id_policy = IdPolicy.REWRITES
         return PostReceipt(self.name, message_id, took_s, size_bytes)
 
     # -- trouble ----------------------------------------------------------------------------------
@@ -233,6 +250,25 @@ class Server:
             round(self.health.score(), 3),
             max(0.0, pool.held_until - self.clock.monotonic()) if pool.held_until else 0.0,
             rest.reason if rest else "",
+            self.id_policy,
+            self.largest_posted,
+        )
+
+    def learn(self, report: ServerReport) -> ServerReport:
+        """Remember what a test found about ids and sizes; where it tried nothing, complete it with what is known."""
+        if report.id_policy is not IdPolicy.UNKNOWN:
+            self.id_policy = report.id_policy
+        self.largest_posted = max(self.largest_posted, report.article_bytes)
+        if report.article_bytes:
+            return report
+        known = [_ID_POLICIES[self.id_policy]]
+        if self.largest_posted:
+            known.append(f"has taken articles of up to {self.largest_posted // 1000:,} kB")
+        return replace(
+            report,
+            id_policy=self.id_policy,
+            article_bytes=self.largest_posted,
+            lines=(*report.lines, *known) if report.posting else report.lines,
         )
 
     def retire(self) -> None:

@@ -21,7 +21,7 @@ from usenetsyncd.model import MessageId, Presence, ServerAccount, ServerRole
 from usenetsyncd.news.crew import Crew
 from usenetsyncd.news.overview import DEFAULT_LIMIT, Candidates, SearchLimit, SubjectSearch
 from usenetsyncd.news.pace import ByteLimiter
-from usenetsyncd.news.probe import probe
+from usenetsyncd.news.probe import PostTrial, probe
 from usenetsyncd.news.records import PostReceipt, ServerReport, ServerState
 from usenetsyncd.news.replies import Overrides, ReplyTable, Step
 from usenetsyncd.news.retrieval import Deliver, Retrieval
@@ -33,6 +33,9 @@ log = structlog.get_logger("news")
 
 PATIENCE_S: Final = 15.0
 """So long ``post`` waits in all until some server can be asked; longer trouble goes back to the queue."""
+
+TEST_GROUPS: Final = ("alt.binaries.test",)
+"""Where articles that test a server go, unless somebody says otherwise."""
 
 _POOR_SCORE: Final = 0.3
 _DRAIN_S: Final = 30.0
@@ -227,17 +230,22 @@ class NewsService:
         """Every server as it stands, in the order of the configuration."""
         return [server.state() for server in self._servers]
 
-    def test(self, name: str) -> ServerReport:
-        """Try out one server, with connections of its own beside those in use. Raises NotFound, and NoServer when all
-        that the account allows are in use (then it evidently works)."""
+    def test(self, name: str, post: bool = False, groups: Sequence[str] = TEST_GROUPS) -> ServerReport:
+        """Try out one server, with connections of its own beside those in use.
+
+        post: also post one article to these groups, to see which size the server takes and what it does with
+        message-ids; it waits up to a quarter minute for it to appear. Raises NotFound, NoServer when all that the
+        account allows are in use (then it evidently works), Cancelled.
+        """
         (server,) = self._named(name)
         places = server.pool.reserve(server.account.connections)
         if not places:
             raise NoServer(
                 f"all {server.account.connections} connections of {name} are in use; pause and test again"
             )
+        trial = PostTrial(groups, self._wait) if post else None
         try:
-            return probe(server.account, self._table, self._clock, places)
+            return server.learn(probe(server.account, self._table, self._clock, places, trial))
         finally:
             server.pool.unreserve(places)
 
