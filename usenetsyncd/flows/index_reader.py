@@ -8,7 +8,7 @@ from threading import Lock
 import structlog
 
 from usenetsyncd.errors import ArticleMissing, FormatError, UsenetSyncError
-from usenetsyncd.flows.retrieve import retrieve
+from usenetsyncd.flows.retrieve import NameOf, derived, retrieve
 from usenetsyncd.model import ArticleAddress, ArticleKind, Entry, PageRef, RelativePath, SegmentId
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.wire.keys import ReadKeys
@@ -42,9 +42,10 @@ class LostPage:
 class IndexReader:
     """``load`` for the page functions, over the network, with a small cache of index segments."""
 
-    def __init__(self, news: NewsService, rings: Sequence[ReadKeys]) -> None:
+    def __init__(self, news: NewsService, rings: Sequence[ReadKeys], name_of: NameOf = derived) -> None:
         self._news = news
         self._rings = rings
+        self._name_of = name_of
         self._cache: OrderedDict[SegmentId, bytes] = OrderedDict()
         self._lost: dict[SegmentId, UsenetSyncError] = {}
         self._lock = Lock()
@@ -66,7 +67,8 @@ class IndexReader:
             if segment in self._lost:
                 raise self._lost[segment]
         try:
-            content = retrieve(self._news, self._rings, ArticleAddress(ArticleKind.INDEX, segment))
+            at = ArticleAddress(ArticleKind.INDEX, segment)
+            content = retrieve(self._news, self._rings, at, self._name_of)
         except (ArticleMissing, FormatError) as error:
             with self._lock:
                 self._lost[segment] = error.with_traceback(None)

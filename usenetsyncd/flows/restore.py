@@ -6,7 +6,7 @@ restore goes on with what is not there yet.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,11 +25,10 @@ from usenetsyncd.errors import (
     UsenetSyncError,
 )
 from usenetsyncd.flows.file_assembly import FileAssembly, ends_the_job
-from usenetsyncd.flows.index_reader import IndexReader
 from usenetsyncd.flows.locate import Located
+from usenetsyncd.flows.recovery import Recovery
 from usenetsyncd.flows.restore_index import PlanMaker, capacity_of
 from usenetsyncd.flows.restore_plan import DONE, FAILED, Item, RestorePlan
-from usenetsyncd.flows.retrieve import retrieve
 from usenetsyncd.folders.attributes import Attributes
 from usenetsyncd.folders.place import FolderLook, Sameness, Target
 from usenetsyncd.folders.small import sweep_small
@@ -43,7 +42,7 @@ from usenetsyncd.model import (
 )
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.wire.article import decode_body
-from usenetsyncd.wire.keys import ReadKeys, message_id_of
+from usenetsyncd.wire.keys import ReadKeys
 from usenetsyncd.wire.seal import open_sealed
 
 log = structlog.get_logger("restore")
@@ -106,14 +105,16 @@ class Restore:
         plan_path: Path,
         stop: Event,
         on_progress: Callable[[RestoreProgress], None],
+        groups: Sequence[str] = (),
     ) -> None:
+        """groups: newsgroups in which lost articles may be found by their subjects."""
         self._news = news
         self._located = located
         self._request = request
         self._plan = RestorePlan(plan_path)
         self._stop = stop
         self._on_progress = on_progress
-        self._index = IndexReader(news, located.rings)
+        self._ways = Recovery(news, located.rings, located.head, plan_path, stop, groups)
         self._rings = list(located.rings)
         self._totals = self._done = (0, 0)
         self._planned = 0
@@ -130,7 +131,7 @@ class Restore:
             fresh = not self._plan.complete
             self._resumed = not fresh
             if fresh:
-                maker = PlanMaker(self._plan, self._index, capacity_of(self._request.target))
+                maker = PlanMaker(self._plan, self._ways.index, capacity_of(self._request.target))
                 maker.read(self._located.head.root, self._request.paths, self._planning)
             self._totals = self._plan.totals()
             if not self._request.dry_run:
@@ -142,6 +143,7 @@ class Restore:
         except OSError as error:
             raise TargetUnwritable(f"the target cannot be written: {error.strerror or error}") from error
         finally:
+            self._ways.close()
             self._plan.close(delete=finished)
 
     def _planning(self) -> None:
@@ -261,9 +263,10 @@ class Restore:
                 self._rings.remove(keys)
                 self._rings.insert(0, keys)
             astray = left
-        for row, seg_id in astray:
+        rows = {seg_id: row for row, seg_id in astray}
+        for seg_id, found in self._ways.find(rows):
             self._check_stop()
-            self._seek(assembly, row, seg_id)
+            self._place_or_fail(assembly, rows[seg_id], found)
 
     def _fetch_of(
         self, keys: ReadKeys, batch: list[tuple[int, SegmentId]], assembly: FileAssembly
@@ -271,7 +274,7 @@ class Restore:
         """Fetch and place what is there under the keys of one epoch; returns the rest."""
         wanted: dict[MessageId, tuple[int, SegmentId]] = {}
         for row, seg_id in batch:
-            wanted[message_id_of(keys.location, ArticleAddress(ArticleKind.DATA, seg_id))] = (row, seg_id)
+            wanted[self._ways.name_of(keys, ArticleAddress(ArticleKind.DATA, seg_id))] = (row, seg_id)
         astray: list[tuple[int, SegmentId]] = []
 
         def take(name: MessageId, raw: bytes | None, error: NewsError | None) -> None:
@@ -299,16 +302,13 @@ class Restore:
             with self._failure_lock:
                 self._failure = self._failure or error
 
-    def _seek(self, assembly: FileAssembly, row: int, seg_id: SegmentId) -> None:
-        """The long way to one segment: later generations, other servers."""
-        try:
-            content = retrieve(self._news, self._located.rings, ArticleAddress(ArticleKind.DATA, seg_id))
-        except (ArticleMissing, FormatError) as error:
-            for need in self._plan.needs(row):
-                assembly.fail(need.item, error)
-            self._plan.segment_written(row)
+    def _place_or_fail(self, assembly: FileAssembly, row: int, found: bytes | UsenetSyncError) -> None:
+        if isinstance(found, bytes):
+            self._place(assembly, row, found)
             return
-        self._place(assembly, row, content)
+        for need in self._plan.needs(row):
+            assembly.fail(need.item, found)
+        self._plan.segment_written(row)
 
     def _make_links(self, target: Target) -> None:
         overwrite = self._request.overwrite

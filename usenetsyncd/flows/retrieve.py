@@ -10,9 +10,10 @@ from typing import TypeVar
 
 import structlog
 
-from usenetsyncd.errors import ArticleMissing, FormatError, NewerFormat
+from usenetsyncd.errors import ArticleMissing, FormatError, NewerFormat, NewsError
 from usenetsyncd.model import ArticleAddress, MessageId, Presence
 from usenetsyncd.news.service import NewsService
+from usenetsyncd.telemetry.counters import Counters
 from usenetsyncd.wire.article import decode_body
 from usenetsyncd.wire.keys import ReadKeys, message_id_of
 from usenetsyncd.wire.seal import open_sealed
@@ -24,6 +25,9 @@ T = TypeVar("T")
 # Where another article of the same content may be: docs/format.md 13, "Finding the newest", step 2.
 COPIES_ASKED = 4
 GENERATIONS_ASKED = 9
+
+WAYS = Counters()
+"""How articles were come by since the process was started: by_id, by_copy, by_server, by_parity, by_subject, nowhere."""
 
 
 NameOf = Callable[[ReadKeys, ArticleAddress], MessageId]
@@ -61,10 +65,16 @@ def retrieve_as(
     others = ((keys, address) for keys in rings for address in _others_present(news, keys, at, name_of))
     for keys, address in chain(plain, others):
         try:
-            return accept(fetch_and_open(news, keys, address, name_of))
+            content = accept(fetch_and_open(news, keys, address, name_of))
+            WAYS.add("by_id" if address == at else "by_copy")
+            return content
         except ArticleMissing:
             continue
         except FormatError as error:
+            elsewhere = _from_others(news, keys, address, accept, name_of)
+            if elsewhere is not None:
+                WAYS.add("by_server")
+                return elsewhere
             log.warning(
                 "article_corrupt", kind=at.kind.name, generation=address.generation, reason=str(error)
             )
@@ -79,6 +89,29 @@ def fetch_and_open(news: NewsService, keys: ReadKeys, at: ArticleAddress, name_o
     """Fetch exactly this article and open it."""
     raw = news.fetch_one(name_of(keys, at))
     return open_sealed(keys, at, decode_body(raw))
+
+
+def _from_others(
+    news: NewsService, keys: ReadKeys, at: ArticleAddress, accept: Callable[[bytes], T], name_of: NameOf
+) -> T | None:
+    """The same article from each server by itself, where the one that was asked first gave something else."""
+    servers = [state.name for state in news.snapshot()]
+    for server in servers if len(servers) > 1 else ():
+        bodies: list[bytes] = []
+
+        def take(
+            _: MessageId, raw: bytes | None, error: NewsError | None, bodies: list[bytes] = bodies
+        ) -> None:
+            if raw is not None:
+                bodies.append(raw)
+
+        news.fetch_from(server, [name_of(keys, at)], take)
+        try:
+            if bodies:
+                return accept(open_sealed(keys, at, decode_body(bodies[0])))
+        except FormatError as error:
+            log.warning("article_corrupt_there", server=server, kind=at.kind.name, reason=str(error))
+    return None
 
 
 def other_addresses(at: ArticleAddress) -> Iterator[ArticleAddress]:
