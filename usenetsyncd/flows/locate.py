@@ -5,6 +5,7 @@ galloping, one pipelined burst of STAT at a time. A server that has lost some nu
 others or offers an older history than the one seen before is noticed here.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -59,6 +60,8 @@ STRUCK_LIMIT = 2_000
 
 T = TypeVar("T")
 
+_UNWRAPPING = threading.Lock()
+
 
 @dataclass(frozen=True, slots=True)
 class KnownVersion:
@@ -109,8 +112,9 @@ def locate(
         raise ShareRevoked("this share was revoked by its owner")
     if envelope.expires_s and envelope.expires_s < clock.now():
         raise ShareExpired("this share has expired; ask the owner for a new string")
-    # Only now: a passphrase costs a second, and hundreds of megabytes, to try.
-    opened = unwrap(envelope, secret, opening.passphrase, opening.identity)
+    # Only now, and one at a time: a passphrase may cost a second, and 256 MiB, to try.
+    with _UNWRAPPING:
+        opened = unwrap(envelope, secret, opening.passphrase, opening.identity)
     rings = (read_keys(opened, fingerprint),)
     located = newest_head(
         news, rings, fingerprint, envelope.epoch, envelope.version, known(fingerprint), clock
