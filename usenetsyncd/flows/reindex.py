@@ -217,16 +217,20 @@ class Reindex:
 
     def _note_departures(self, path: RelativePath) -> None:
         """Remember the contents of a folder that goes, and of those below it, as many as there is room for."""
-        waiting, left = [path], self._departures.room
+        waiting, hashes, left = [path], set[bytes | None](), self._departures.room
         while waiting and left > 0:
             self._check_stop()
             folder = self._catalogue.scan.directory(self._folder_id, waiting.pop())
             if folder is None:
                 continue
-            hashes = [entry.hash for entry in self._catalogue.scan.entries(folder.id)]
-            self._note_contents(hashes)
-            left -= len(hashes)
+            entries = self._catalogue.scan.entries(folder.id)
+            hashes.update(entry.hash for entry in entries)
+            left -= 1 + len(entries)
+            if len(hashes) >= NOTED_AT_ONCE:
+                self._note_contents(hashes)
+                hashes.clear()
             waiting += self._catalogue.scan.subdirectories(self._folder_id, folder.path)
+        self._note_contents(hashes)
 
     def _note_contents(self, hashes: Iterable[bytes | None]) -> None:
         known = list({content_hash for content_hash in hashes if content_hash})
