@@ -257,8 +257,8 @@ def test_members_come_and_go(shop: Workshop) -> None:
     assert sharer.admit(share.id, [carol]).serial == 2, "who is in is not let in again"
     shop.post_all()
     assert look(shop, string, identity=CAROL).head.version == 1
-    assert next_epoch(shop.catalogue, shop.row) == 2
-    with pytest.raises(UsageError, match="take him out of it first"):
+    assert next_epoch(shop.catalogue, shop.catalogue.shares.get(share.id)) == 2
+    with pytest.raises(UsageError, match="leave it first"):
         shop.catalogue.users.remove(bob.id)
     sharer.dismiss(share.id, bob)
     with pytest.raises(NotFound, match="bob is not a member"):

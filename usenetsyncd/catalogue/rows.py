@@ -252,7 +252,7 @@ class ShareRow:
 
 @dataclass(frozen=True, slots=True)
 class UserRow:
-    """Somebody whom private shares can be made for. fingerprint: 16 bytes; card: what he handed over."""
+    """Somebody whom private shares can be made for. fingerprint: 16 bytes; card: what was handed over."""
 
     id: int
     name: str

@@ -140,14 +140,6 @@ class Shares:
         where &= (Share.epoch == epoch) & (Share.expires_at <= self._clock.now())
         return bool(self._select(where, 1))
 
-    def opens(self, folder_id: int, epoch: int) -> bool:
-        """Whether an envelope, of whatever share, was ever issued that opens this epoch."""
-        row = self._readers.fetch_one(
-            "SELECT 1 FROM segment WHERE folder_id = ? AND kind = ? AND epoch = ? LIMIT 1",
-            (folder_id, int(ArticleKind.ENVELOPE), epoch),
-        )
-        return row is not None
-
     def get(self, share_id: str) -> ShareRow:
         """Raises NotFound."""
         rows = self._select(Share.id == share_id, 1)

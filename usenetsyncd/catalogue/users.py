@@ -45,7 +45,7 @@ class Users:
         """Raises NotFound."""
         row = self._readers.fetch_one(f"{_SELECT} WHERE name = ?", (name,))
         if row is None:
-            raise NotFound(f"there is no user {name!r}; usyncctl user add makes one from what he exported")
+            raise NotFound(f"there is no user {name!r}; usyncctl user add makes one from an exported card")
         return _user(row)
 
     def by_ids(self, ids: Collection[int]) -> list[UserRow]:
@@ -57,7 +57,7 @@ class Users:
         return [_user(row) for row in self._readers.fetch(f"{_SELECT} ORDER BY name")]
 
     def remove(self, user_id: int) -> None:
-        """Forget a user. Raises UsageError while a share in force has him as a member."""
+        """Forget a user. Raises UsageError for a member of a share in force."""
 
         def intent(database: Connection) -> None:
             member = database.run(
@@ -66,7 +66,7 @@ class Users:
                 (user_id,),
             ).fetchone()
             if member is not None:
-                raise UsageError(f"he is a member of share {member[0]}; take him out of it first")
+                raise UsageError(f"a member of share {member[0]} must leave it first")
             database.run("DELETE FROM member WHERE user_id = ?", (user_id,))
             database.run("DELETE FROM user WHERE id = ?", (user_id,))
 

@@ -43,7 +43,7 @@ class PeopleOperations(Protocol):
         """All, by name."""
 
     def user_add(self, spec: schema.UserSpec) -> schema.UserAdded:
-        """Take in somebody by his card. Raises BadCard, BadSignature, UsageError."""
+        """Take in somebody by a card. Raises BadCard, BadSignature, UsageError."""
 
     def user_remove(self, name: str) -> schema.UserRemoved:
-        """Take him out of every share, and forget him. Raises NotFound."""
+        """Take somebody out of every share, and forget the card. Raises NotFound."""

@@ -58,7 +58,7 @@ def _member_routes(routes: APIRouter, operations: PeopleOperations) -> None:
 
     @routes.delete("/shares/{share_id}/members/{user}", responses=described(schema.ShareTaken))
     def dismiss(share_id: ShareId, user: UserName) -> Response:
-        """Take somebody out: he can read nothing that is published from now on."""
+        """Take somebody out, who can read nothing then that is published from now on."""
         return answer(operations.share_dismiss(share_id, user))
 
 
@@ -80,10 +80,10 @@ def _user_routes(routes: APIRouter, operations: PeopleOperations) -> None:
 
     @routes.post("/users", status_code=201, responses=described(schema.UserAdded, 201))
     def user_add(spec: schema.UserSpec) -> Response:
-        """Take in somebody by his card."""
+        """Take in somebody by a card."""
         return answer(operations.user_add(spec), 201)
 
     @routes.delete("/users/{name}", responses=described(schema.UserRemoved))
     def user_remove(name: UserName) -> Response:
-        """Take him out of every share, and forget him."""
+        """Take somebody out of every share, and forget the card."""
         return answer(operations.user_remove(name))

@@ -17,6 +17,7 @@ from usenetsyncd.flows.restore import Restore, RestoreProgress, RestoreRequest, 
 from usenetsyncd.model import Fingerprint, RelativePath
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.telemetry.counters import RateWindow
+from usenetsyncd.telemetry.redaction import register_secret
 from usenetsyncd.vault.identities import own_identity
 from usenetsyncd.vault.vault import Vault
 
@@ -58,6 +59,8 @@ class Restoring:
         passphrase: str | None = None,
     ) -> dict[str, Any]:
         """A job's params; source is an access string, or FOLDER or FOLDER@VERSION of this daemon."""
+        if passphrase is not None:
+            register_secret(passphrase)
         return {
             "source": self._sealed(source),
             "passphrase": None if passphrase is None else self._sealed(passphrase),

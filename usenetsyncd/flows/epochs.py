@@ -6,6 +6,7 @@ open older segments and never the reverse. Others hear of the new one once a ver
 """
 
 from usenetsyncd.catalogue.catalogue import Catalogue
+from usenetsyncd.catalogue.rows import ShareRow
 from usenetsyncd.errors import LimitExceeded
 from usenetsyncd.model import Fingerprint
 from usenetsyncd.wire.head import MAX_OLDER_EPOCHS, OlderEpoch
@@ -65,10 +66,13 @@ def shared_epoch(catalogue: Catalogue, folder_row: int) -> tuple[int, int]:
     return catalogue.folders.by_id(folder_row).epoch, 0
 
 
-def next_epoch(catalogue: Catalogue, folder_row: int) -> int | None:
-    """The epoch to begin so that nobody who was given a secret can read what comes; None: nobody has the present one."""
-    epoch = catalogue.folders.by_id(folder_row).epoch
-    return epoch + 1 if catalogue.shares.opens(folder_row, epoch) else None
+def next_epoch(catalogue: Catalogue, share: ShareRow) -> int | None:
+    """The epoch to begin so that the readers of this share cannot read what comes; None: they cannot anyway.
+
+    They were given the secrets up to the epoch of its newest envelope, and no later one.
+    """
+    epoch = catalogue.folders.by_id(share.folder_id).epoch
+    return epoch + 1 if share.epoch == epoch else None
 
 
 def epoch_awaits_version(catalogue: Catalogue, folder_row: int) -> bool:

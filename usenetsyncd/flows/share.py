@@ -105,13 +105,13 @@ class Sharer:
     def dismiss(self, share_id: str, user: UserRow) -> int | None:
         """Take somebody out of a private share. Returns the epoch that begins, None if one is beginning anyway.
 
-        Raises NotFound when he is not in it, UsageError.
+        Raises NotFound for one who is not in it, UsageError.
         """
         share = self._private(share_id)
         members = set(self.catalogue.shares.members(share_id))
         if user.id not in members:
             raise NotFound(f"{user.name} is not a member of share {share_id}")
-        epoch = next_epoch(self.catalogue, self.folder_row)
+        epoch = next_epoch(self.catalogue, share)
         left = self.catalogue.users.by_ids(members - {user.id})
         envelope = self._envelope(share, ShareKind.PRIVATE, left)
         self.catalogue.shares.issue(share_id, envelope, drop=[user.id], next_epoch=epoch).result()
@@ -121,7 +121,7 @@ class Sharer:
     def revoke(self, share_id: str, now_s: float) -> int | None:
         """Take a whole share back. Returns the epoch that begins, None if one is beginning anyway."""
         share = self._in_force(share_id)
-        epoch = next_epoch(self.catalogue, self.folder_row)
+        epoch = next_epoch(self.catalogue, share)
         envelope = self._envelope(share, ShareKind.REVOKED, ())
         self.catalogue.shares.issue(share_id, envelope, next_epoch=epoch, revoked_at=now_s).result()
         log.info("share_revoked", share=share_id, epoch=epoch)

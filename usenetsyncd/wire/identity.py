@@ -1,4 +1,4 @@
-"""Identities: who a private share can be for, and the card by which one person gives his to another.
+"""Identities: who a private share can be for, and the card by which one person hands it to another.
 
 An identity is two key pairs out of one secret: one that shares are encrypted to (X25519 and ML-KEM-768 together, so
 that it holds while either does), and one that signs the card, which proves that whoever made it has the secret.

@@ -52,15 +52,15 @@ def user() -> None:
 
 @user.command("add")
 @click.argument("card", metavar="CARD")
-@click.option("--name", help="Call him that (the name on the card).")
+@click.option("--name", help="Under this name (the one on the card).")
 @common
 def user_add(session: Session, card: str, name: str | None) -> None:
-    """Take in somebody by his CARD: the text itself, a file with it, or - for standard input."""
+    """Take in somebody by a CARD: the text itself, a file with it, or - for standard input."""
     added = session.client.post("users", body={"card": _card(card), "name": name})
     if session.show(added):
         return
     say(f"{clean(added['name'])} is added")
-    note(f"Compare with what 'usyncctl identity show' tells him: {clean(added['words'])}")
+    note(f"Compare with what 'usyncctl identity show' tells there: {clean(added['words'])}")
 
 
 def _card(given: str) -> str:
@@ -100,7 +100,7 @@ def user_list(session: Session) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @common
 def user_remove(session: Session, name: str, yes: bool) -> None:
-    """Take somebody out of every share, and forget him."""
+    """Take somebody out of every share, and forget the card."""
     confirm_taking(session, yes, f"Take {clean(name)} out of every share?")
     removed = session.client.ask("DELETE", ("users", name))
     if session.show(removed):

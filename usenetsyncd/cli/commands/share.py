@@ -148,8 +148,8 @@ def share_revoke(session: Session, share_id: str, yes: bool) -> None:
 
 @share.command("members")
 @click.argument("share_id", metavar="SHARE", shell_complete=completing.shares)
-@click.option("--add", "add", metavar="USER", multiple=True, help="Let him in (repeatable).")
-@click.option("--remove", "remove", metavar="USER", multiple=True, help="Take him out (repeatable).")
+@click.option("--add", "add", metavar="USER", multiple=True, help="Let somebody in (repeatable).")
+@click.option("--remove", "remove", metavar="USER", multiple=True, help="Take somebody out (repeatable).")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @common
 def share_members(

@@ -45,7 +45,7 @@ class SharePage(Document):
 
 
 class ShareString(Document, Share):
-    """One share with its string: whoever has it can read the folder, if he has what else the share asks for.
+    """One share with its string: whoever has it can read the folder, together with what else the share asks for.
 
     passphrase: only in the answer that made the share, and only where it was drawn for it.
     """
@@ -81,11 +81,11 @@ class UserList(Document):
 
 
 class UserAdded(Document, User):
-    """A user as he was just taken in."""
+    """A user who was just taken in."""
 
 
 class UserRemoved(Document):
-    """A user who is gone. shares: those that he was taken out of."""
+    """A user who is gone. shares: those that this was a member of."""
 
     name: str
     shares: Sequence[str] = ()
@@ -93,7 +93,7 @@ class UserRemoved(Document):
 
 
 class UserSpec(Request):
-    """A user to take in. card: what ``identity export`` printed for him. name None: the one on the card."""
+    """A user to take in. card: what ``identity export`` printed there. name None: the one on the card."""
 
     card: Secret
     name: Name | None = None

@@ -123,7 +123,7 @@ class PeopleOperations(Base):
         return schema.UserList(users=[self._user(user) for user in self._daemon.catalogue.users.list()])
 
     def user_add(self, spec: schema.UserSpec) -> schema.UserAdded:
-        """Take in somebody by his card. Raises BadCard, BadSignature, UsageError."""
+        """Take in somebody by a card. Raises BadCard, BadSignature, UsageError."""
         card = read_card(spec.card)
         if card.fingerprint == own_identity(self._daemon.vault).fingerprint:
             raise UsageError("this card is of this installation itself")
@@ -135,7 +135,7 @@ class PeopleOperations(Base):
         return schema.UserAdded(**{name: getattr(user, name) for name in schema.User.model_fields})
 
     def user_remove(self, name: str) -> schema.UserRemoved:
-        """Take him out of every share, and forget him. Raises NotFound."""
+        """Take somebody out of every share, and forget the card. Raises NotFound."""
         catalogue = self._daemon.catalogue
         row = catalogue.users.named(name)
         shares = catalogue.shares.of_member(row.id)
