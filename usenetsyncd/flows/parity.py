@@ -256,10 +256,11 @@ def _by_epoch(segment: SegmentRow) -> tuple[int, int]:
 
 
 def _alike(group: Sequence[SegmentRow], count: int) -> list[SegmentRow]:
-    """``count`` of them of neighbouring lengths, the first of the group among them."""
+    """``count`` of them, the first of the group among them, whose lengths differ least."""
     by_length = sorted(group, key=lambda segment: segment.length)
     place = by_length.index(group[0])
-    start = max(0, min(place - count // 2, len(by_length) - count))
+    starts = range(max(0, place - count + 1), min(place, len(by_length) - count) + 1)
+    start = min(starts, key=lambda at: by_length[at + count - 1].length - by_length[at].length)
     return sorted(by_length[start : start + count], key=lambda segment: segment.id)
 
 

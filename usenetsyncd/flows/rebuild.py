@@ -108,7 +108,8 @@ class Rebuilder:
         needed = len(stripe.members)
         segments = stripe.segments
         blocks: dict[int, bytes] = {}
-        others = [position for position, segment in enumerate(segments) if segment != lost]
+        # Of one data segment, parity has the same content and so the same id.
+        others = [at for at, segment in enumerate(segments) if segment != lost or needed == 1]
         asked = 0
         while len(blocks) < needed and asked < len(others):
             part = others[asked : asked + needed - len(blocks)]
