@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.control.small_people import STARTED, SmallPeople
+from tests.control.small_upkeep import SmallUpkeep
 from usenetsyncd.control import schema
 from usenetsyncd.errors import ConfigurationError, LoginRefused, NotFound, UsageError
 
@@ -16,7 +17,7 @@ CONFIG_PROBLEMS = (
 )
 
 
-class SmallDaemon(SmallPeople):
+class SmallDaemon(SmallUpkeep, SmallPeople):
     """Implements control.operations.Operations on plain lists. Its attributes are the test's hands."""
 
     def __init__(self) -> None:

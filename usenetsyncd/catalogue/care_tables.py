@@ -114,3 +114,18 @@ class Override(Table):
         primary_key = pw.CompositeKey("segment_id", "copy", "generation")
         without_rowid = True
         indexes = ((("folder_id", "state", "segment_id"), False),)
+
+
+class Hold(Table):
+    """What the deletion guard knows of a folder. cause NULL: it is not held.
+
+    accepting: what the next scan finds gone is accepted. released_at, files: when a person accepted what was gone,
+    and how many files the folder had then.
+    """
+
+    folder_id = pw.IntegerField(primary_key=True)
+    cause = pw.TextField(null=True)
+    since = pw.FloatField(null=True)
+    accepting = pw.IntegerField(default=0)
+    released_at = pw.FloatField(null=True)
+    files = pw.IntegerField(null=True)

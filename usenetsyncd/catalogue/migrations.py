@@ -48,7 +48,11 @@ CREATE UNIQUE INDEX user_name ON user (name);
 CREATE UNIQUE INDEX user_fingerprint ON user (fingerprint);
 CREATE TABLE member (share_id TEXT NOT NULL, user_id INTEGER NOT NULL, added_at REAL NOT NULL,
     PRIMARY KEY (share_id, user_id)) WITHOUT ROWID;
-CREATE INDEX member_user_id ON member (user_id)
+CREATE INDEX member_user_id ON member (user_id);
+ALTER TABLE change ADD COLUMN was BLOB;
+CREATE INDEX change_was ON change (folder_id) WHERE was IS NOT NULL;
+CREATE TABLE hold (folder_id INTEGER NOT NULL PRIMARY KEY, cause TEXT, since REAL, accepting INTEGER NOT NULL,
+    released_at REAL, files INTEGER)
 """
 
 

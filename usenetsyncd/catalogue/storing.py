@@ -27,11 +27,14 @@ _DIRECTORY_TAIL = (
     "ON CONFLICT (folder_id, path) DO UPDATE SET digest = excluded.digest, mode = excluded.mode, "
     "mtime_ns = excluded.mtime_ns, inode = excluded.inode, attributes = excluded.attributes"
 )
-_CHANGE_HEAD = "INSERT INTO change (folder_id, path, entry_id, directory_id) VALUES"
+_CHANGE_HEAD = "INSERT INTO change (folder_id, path, entry_id, directory_id, was) VALUES"
+# What the newest version has stays what it was, until a version takes the change.
 CHANGE_TAIL = (
     "ON CONFLICT (folder_id, path) DO UPDATE SET entry_id = excluded.entry_id, "
-    "directory_id = excluded.directory_id, version = NULL"
+    "directory_id = excluded.directory_id, version = NULL, "
+    "was = CASE WHEN change.version IS NULL THEN change.was ELSE excluded.was END"
 )
+_WAS_BYTES = 8
 _FILE = int(EntryKind.FILE)
 # What is left of an entry whose content must be read again: no hash.
 _HASH_AT = _ENTRY_COLUMNS.split(", ").index("hash")
@@ -132,8 +135,9 @@ class Storing:
         ).fetchone()
         # || on BLOBs gives text without looking at the bytes; the cast takes them back as they were.
         run(
-            "INSERT INTO change (folder_id, path) SELECT folder_id, "  # noqa: S608
-            "CAST(CASE path WHEN x'' THEN e.name ELSE path || x'2f' || e.name END AS BLOB) "
+            "INSERT INTO change (folder_id, path, was) SELECT folder_id, "  # noqa: S608
+            "CAST(CASE path WHEN x'' THEN e.name ELSE path || x'2f' || e.name END AS BLOB), "
+            f"CASE WHEN e.kind = {_FILE} THEN CASE e.size WHEN 0 THEN x'' ELSE substr(e.hash, 1, {_WAS_BYTES}) END END "
             f"FROM directory d JOIN entry e ON e.directory_id = d.id WHERE {where} {CHANGE_TAIL}",
             params,
         )
@@ -156,7 +160,7 @@ class Storing:
         found = list(
             select_in(
                 self._database,
-                "SELECT id, kind, size, name FROM entry WHERE directory_id = ? AND name IN",
+                "SELECT id, kind, size, name, hash FROM entry WHERE directory_id = ? AND name IN",
                 (directory_id,),
                 update.deletes,
             )
@@ -164,16 +168,16 @@ class Storing:
         gone = [row[0] for row in found]
         change_in(self._database, "DELETE FROM extent WHERE entry_id IN", (), gone)
         change_in(self._database, "DELETE FROM entry WHERE id IN", (), gone)
-        for _, kind, size, name in found:
+        for _, kind, size, name, content_hash in found:
             if kind == _FILE:
                 self._removed += 1
                 self._bytes -= size
             path = _join(update.path, name)
             # A directory may have taken the file's name, and may have been stored first.
             self._database.run(
-                f"{_CHANGE_HEAD} (?, ?, NULL, (SELECT id FROM directory WHERE folder_id = ? AND path = ?)) "  # noqa: S608
+                f"{_CHANGE_HEAD} (?, ?, NULL, (SELECT id FROM directory WHERE folder_id = ? AND path = ?), ?) "  # noqa: S608
                 f"{CHANGE_TAIL}",
-                (self._folder_id, path, self._folder_id, path),
+                (self._folder_id, path, self._folder_id, path, _was(kind, size, content_hash)),
             )
 
     # -- what is there -------------------------------------------------------------------
@@ -261,7 +265,8 @@ class Storing:
             entries += (entry_id, directory_id, name)
             entries += values
             if publish:
-                changes += (folder_id, prefix + name, entry_id, None)
+                was = None if old is None else _was(old[1], old[2], old[3])
+                changes += (folder_id, prefix + name, entry_id, None, was)
         self._ids.take(self._database, "entry", next_id - first)
 
     def _count_change(self, old: tuple[int, int, int, bytes | None], kind: int, size: int) -> None:
@@ -286,9 +291,9 @@ class Storing:
             params += (row, self._folder_id, path, digest, update.mode, update.mtime_ns, update.inode)
             params.append(update.attributes)
             if update.changed:
-                changes += (self._folder_id, path, None, row)
+                changes += (self._folder_id, path, None, row, None)
         insert(self._database, _DIRECTORY_HEAD, 8, params, _DIRECTORY_TAIL)
-        insert(self._database, _CHANGE_HEAD, 4, changes, CHANGE_TAIL)
+        insert(self._database, _CHANGE_HEAD, 5, changes, CHANGE_TAIL)
 
     def _write_entries(self) -> None:
         insert(self._database, _ENTRY_HEAD, _ENTRY_WIDTH, self._entries, _ENTRY_TAIL)
@@ -296,7 +301,7 @@ class Storing:
         head = "INSERT INTO extent (entry_id, position, segment_id, offset, length) VALUES"
         # REPLACE: a name twice in one batch keeps what came last.
         insert(self._database, head.replace("INSERT", "INSERT OR REPLACE"), 5, self._extents)
-        insert(self._database, _CHANGE_HEAD, 4, self._changes, CHANGE_TAIL)
+        insert(self._database, _CHANGE_HEAD, 5, self._changes, CHANGE_TAIL)
 
     def _withhold_digests(self, directory_ids: list[int]) -> None:
         """A directory with a file to be read again keeps no digest, or no scan would ever look at that file."""
@@ -314,6 +319,13 @@ class Storing:
             "UPDATE folder SET files = files + ?, directories = directories + ?, bytes = bytes + ? WHERE id = ?",
             (self._new - self._removed, self._directories, self._bytes, self._folder_id),
         )
+
+
+def _was(kind: int, size: int, content_hash: bytes | None) -> bytes | None:
+    """What the journal remembers of a file that was there before; see Change.was."""
+    if kind != _FILE:
+        return None
+    return content_hash and content_hash[:_WAS_BYTES] if size else b""
 
 
 def _join(folder: bytes, name: bytes) -> bytes:

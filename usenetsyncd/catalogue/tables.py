@@ -7,6 +7,7 @@ import peewee as pw
 
 from usenetsyncd.catalogue.care_tables import (
     Finding,
+    Hold,
     Override,
     Stripe,
     StripeMember,
@@ -211,17 +212,25 @@ class Blob(Table):
 
 
 class Change(Table):
-    """Journal: a path that differs from the last published version. Both ids NULL: it is gone."""
+    """Journal: a path that differs from the last published version. Both ids NULL: it is gone.
+
+    was: of a file that is in that version the first 8 bytes of its hash, x'' for an empty one; else NULL.
+    """
 
     folder_id = pw.IntegerField()
     path = pw.BlobField()
     entry_id = pw.IntegerField(null=True)
     directory_id = pw.IntegerField(null=True)
     version = pw.IntegerField(null=True)
+    was = pw.BlobField(null=True)
 
     class Meta:
         primary_key = pw.CompositeKey("folder_id", "path")
         without_rowid = True
+
+
+# What is new, which is nearly everything in a large journal, does not concern the deletion guard.
+Change.add_index(Change.index(Change.folder_id, name="change_was", where=pw.SQL("was IS NOT NULL")))
 
 
 class Version(Table):
@@ -279,7 +288,7 @@ class Share(Table):
 
 
 class User(Table):
-    """Somebody whom private shares can be made for: the card that he handed over."""
+    """Somebody whom private shares can be made for: the card that was handed over."""
 
     id = pw.AutoField()
     name = pw.TextField(unique=True)
@@ -386,4 +395,5 @@ ALL: tuple[type[Table], ...] = (
     StripeMember,
     Unprotected,
     Override,
+    Hold,
 )

@@ -18,6 +18,7 @@ from usenetsyncd.daemon.accounts import accounts_of, overrides_of
 from usenetsyncd.daemon.allocator import give_memory_back
 from usenetsyncd.daemon.caretaking import Caretaker
 from usenetsyncd.daemon.checking import VERIFY, Checking, Scopes
+from usenetsyncd.daemon.guarding import Guard
 from usenetsyncd.daemon.health import HealthBook
 from usenetsyncd.daemon.heartbeats import Heartbeats
 from usenetsyncd.daemon.indexer import Indexer
@@ -90,6 +91,7 @@ class Daemon:
         self.news = NewsService(accounts, self.clock, overrides_of(settings))
         self.folders = LiveFolders(self.catalogue, self.vault)
         self.sharing = Sharing(self.catalogue, self.vault, self.folders)
+        self.guard = Guard(self.catalogue, self.folders, self.clock, self._released)
         self.settle = Settle(self.clock)
         self.staging = Staging(self.data_dir / STAGING_NAME)
         self.finder = ContentFinder(self.catalogue, self.news, self.staging, self._rebuilder_of)
@@ -132,6 +134,7 @@ class Daemon:
             on_queued=self.uploader.wake,
             beat=self.heartbeats.of("publisher"),
             on_published=self._tell_readers,
+            allows=self.guard.allows,
             awaits_parity=self.protecting.awaited,
         )
         self.restoring = Restoring(
@@ -262,6 +265,12 @@ class Daemon:
     # -- what the parts tell one another -------------------------------------------------------
 
     def _planned(self, row: int) -> None:
+        self.guard.scanned(row)
+        self.uploader.wake()
+        self.publishing.wake()
+
+    def _released(self, folder: LiveFolder) -> None:
+        self._request_scan(folder.name, "released by the deletion guard")
         self.uploader.wake()
         self.publishing.wake()
 

@@ -9,6 +9,7 @@ import structlog
 
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.clock import Clock
+from usenetsyncd.daemon.guarding import ROOT
 from usenetsyncd.daemon.live import LiveFolder, LiveFolders
 from usenetsyncd.errors import Cancelled, FolderError, NotFound, RootMissing, UsenetSyncError
 from usenetsyncd.flows.departures import Departures
@@ -256,9 +257,9 @@ class Indexer:
             log.warning("folder_root_missing", folder=folder.name, reason=str(error))
             self._catalogue.events.add("warning", "root_missing", str(error), folder.row)
         self.missing[folder.name] = str(error)
-        self._catalogue.folders.set_held(folder.row, True, str(error))
+        self._catalogue.holds.hold(folder.row, ROOT, str(error))
 
     def _found_again(self, folder: LiveFolder) -> None:
-        if self.missing.pop(folder.name, None) is not None or self._catalogue.folders.by_id(folder.row).held:
-            self._catalogue.folders.set_held(folder.row, False)
+        self.missing.pop(folder.name, None)
+        if self._catalogue.holds.lift(folder.row, ROOT):
             self._catalogue.events.add("info", "root_back", "the folder is there again", folder.row)

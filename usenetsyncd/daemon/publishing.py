@@ -40,6 +40,7 @@ class Publishing:
         on_queued: Callable[[], None],
         beat: Callable[[], None],
         on_published: Callable[[LiveFolder], None] = lambda _: None,
+        allows: Callable[[LiveFolder], bool] = lambda _: True,
         awaits_parity: Callable[[LiveFolder, int], bool] = lambda _folder, _version: False,
     ) -> None:
         """scanning: whether a folder is being scanned now. on_queued: articles are waiting. on_published: a version is
@@ -53,6 +54,7 @@ class Publishing:
         self._on_queued = on_queued
         self._beat = beat
         self._on_published = on_published
+        self._allows = allows
         self._awaits_parity = awaits_parity
         self._lists_since: dict[int, float] = {}
         self._told: set[int] = set()
@@ -130,7 +132,7 @@ class Publishing:
         if folder.row not in self._told:
             self._on_published(folder)
             self._told.add(folder.row)
-        if self._should_build(folder):
+        if self._should_build(folder) and self._allows(folder):
             self._last_built[folder.row] = self._clock.monotonic()
             self._building = folder.row
             try:

@@ -138,6 +138,8 @@ class Reindex:
         return stored
 
     def _had_files(self) -> bool:
+        if self._catalogue.holds.get(self._folder_id).accepting:
+            return False  # somebody said that its emptiness is meant
         folder = self._catalogue.folders.by_id(self._folder_id)
         return folder.files > 0
 

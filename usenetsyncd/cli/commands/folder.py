@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from usenetsyncd.cli import completing, quantities
+from usenetsyncd.cli.commands.holding import folder_release, folder_review
 from usenetsyncd.cli.commands.status import ALIGNMENT, HEADINGS, folder_cells
 from usenetsyncd.cli.frame import Document, Session, absolute, common, more, paged, path_value
 from usenetsyncd.cli.telling import FILES_SHOWN, outcome_text
@@ -22,6 +23,10 @@ PRIORITIES = ("critical", "high", "normal", "low", "background")
 @click.group()
 def folder() -> None:
     """List, show, add and remove folders."""
+
+
+folder.add_command(folder_review)
+folder.add_command(folder_release)
 
 
 @folder.command("list")

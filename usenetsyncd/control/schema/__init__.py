@@ -75,6 +75,7 @@ from usenetsyncd.control.schema.state import (
     Verdict,
     Version,
 )
+from usenetsyncd.control.schema.upkeep import FolderReleased, FolderReview
 from usenetsyncd.control.schema.work import (
     ARTICLE_STATES,
     Counted,
@@ -124,6 +125,8 @@ __all__ = [
     "FolderErrorList",
     "FolderHealth",
     "FolderList",
+    "FolderReleased",
+    "FolderReview",
     "FolderSpec",
     "FolderState",
     "FolderVersion",

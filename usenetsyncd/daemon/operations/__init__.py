@@ -7,11 +7,14 @@ from usenetsyncd.daemon.operations.folders import FolderOperations
 from usenetsyncd.daemon.operations.people import PeopleOperations
 from usenetsyncd.daemon.operations.setup import SetupOperations
 from usenetsyncd.daemon.operations.state import StateOperations
+from usenetsyncd.daemon.operations.upkeep import UpkeepOperations
 from usenetsyncd.daemon.operations.work import WorkOperations
 from usenetsyncd.daemon.reload import Reloader
 
 
-class DaemonOperations(StateOperations, FolderOperations, WorkOperations, PeopleOperations, SetupOperations):
+class DaemonOperations(
+    StateOperations, FolderOperations, WorkOperations, PeopleOperations, UpkeepOperations, SetupOperations
+):
     """Implements control.operations.Operations."""
 
     def __init__(self, daemon: Daemon, reloader: Reloader, stop: Callable[[], None]) -> None:

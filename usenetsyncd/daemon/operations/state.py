@@ -99,7 +99,7 @@ class StateOperations(CareOperations):
             return [f"{folder.name}: changes are being read"]
         publishing = daemon.publishing.publishing(folder.row) or daemon.publishing.telling(folder.row)
         row = daemon.catalogue.folders.by_id(folder.row)
-        if self._stuck(row):
+        if row.held or self._stuck(row):
             return []
         if row.pending_articles:
             return [f"{folder.name}: {row.pending_articles} articles to post"]
@@ -221,7 +221,7 @@ class StateOperations(CareOperations):
             found.append(schema.Trouble(code=code, message=text, action=action, level=level))
 
         if folder.state is schema.FolderState.HELD:
-            warn("held", folder.reason, f"usyncctl folder show {folder.id}", "error")
+            warn("held", folder.reason, f"usyncctl folder review {folder.id}", "error")
         if folder.errors:
             warn("unreadable", f"{folder.errors} files cannot be kept", f"usyncctl folder errors {folder.id}")
         live = self._live(folder.id)

@@ -1,0 +1,35 @@
+"""The upkeep of the small daemon: one folder, docs, which may be held."""
+
+from tests.control.small_people import STARTED
+from usenetsyncd.control import schema
+from usenetsyncd.errors import NotFound, UsageError
+
+
+class SmallUpkeep:
+    """Implements control.operations_upkeep.UpkeepOperations."""
+
+    held = False
+    review_values: dict[str, object] = {}  # noqa: RUF012 - replaced by tests, never changed
+
+    def folder_review(self, folder: str, limit: int) -> schema.FolderReview:
+        self._only_docs(folder)
+        values: dict[str, object] = {"version": 118, "files": 100, "max_deleted": 0.25, "max_changed": 0.5}
+        if self.held:
+            values |= {"cause": "losses", "reason": "31% of files deleted (31)", "since": STARTED}
+            paths = ["a", "\x1b]0;owned\x07"][:limit]
+            values |= {"deleted": 31, "deleted_share": 0.31, "deleted_paths": paths}
+        return schema.FolderReview.model_validate(
+            {"folder": folder, "held": self.held, **values, **self.review_values}
+        )
+
+    def folder_release(self, folder: str) -> schema.FolderReleased:
+        self._only_docs(folder)
+        if not self.held:
+            raise UsageError("docs is not held")
+        self.held = False
+        return schema.FolderReleased(folder=folder, deleted=31, changed=0)
+
+    @staticmethod
+    def _only_docs(folder: str) -> None:
+        if folder != "docs":
+            raise NotFound(f"no folder named {folder!r}")

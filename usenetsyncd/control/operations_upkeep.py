@@ -1,0 +1,15 @@
+"""What the API can ask of the daemon about its own upkeep."""
+
+from typing import Protocol
+
+from usenetsyncd.control import schema
+
+
+class UpkeepOperations(Protocol):
+    """Part of control.operations.Operations."""
+
+    def folder_review(self, folder: str, limit: int) -> schema.FolderReview:
+        """What was deleted and changed, whether or not it is held. limit: paths of each. Raises NotFound."""
+
+    def folder_release(self, folder: str) -> schema.FolderReleased:
+        """Accept it; work goes on. Raises NotFound, UsageError for a folder that is not held or not there."""

@@ -1,0 +1,26 @@
+"""Held folders, backups, and what the daemon says of itself."""
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from usenetsyncd.control import schema
+from usenetsyncd.control.answers import Limit, answer, described
+from usenetsyncd.control.operations_upkeep import UpkeepOperations
+from usenetsyncd.control.schema.upkeep import PATHS_SHOWN
+
+
+def upkeep_routes(operations: UpkeepOperations) -> APIRouter:
+    """Routes about upkeep."""
+    routes = APIRouter(tags=["upkeep"])
+
+    @routes.get("/folders/{folder}/review", responses=described(schema.FolderReview))
+    def folder_review(folder: str, limit: Limit = PATHS_SHOWN) -> Response:
+        """What the deletion guard sees in a folder."""
+        return answer(operations.folder_review(folder, limit))
+
+    @routes.post("/folders/{folder}/release", responses=described(schema.FolderReleased))
+    def folder_release(folder: str) -> Response:
+        """Accept what was deleted and changed; work goes on."""
+        return answer(operations.folder_release(folder))
+
+    return routes

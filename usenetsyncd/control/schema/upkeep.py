@@ -1,0 +1,40 @@
+"""What the daemon looks after by itself, and when somebody has to look: held folders."""
+
+from collections.abc import Sequence
+
+from usenetsyncd.control.schema.bases import Document, Moment
+
+PATHS_SHOWN = 20
+
+
+class FolderReview(Document):
+    """What the deletion guard sees in a folder. cause: root (gone or empty), losses, or nothing when it is not held.
+
+    files: of the newest version. deleted, changed: files whose content is gone or another now; of those deleted also
+    within the last hour. deleted_share, changed_share: 0..1. max_deleted, max_changed: the settings.
+    deleted_paths, changed_paths: the first by name. version: the newest, which stays restorable.
+    """
+
+    folder: str
+    held: bool
+    cause: str = ""
+    reason: str = ""
+    since: Moment | None = None
+    version: int = 0
+    files: int = 0
+    deleted: int = 0
+    deleted_share: float = 0.0
+    max_deleted: float = 0.0
+    changed: int = 0
+    changed_share: float = 0.0
+    max_changed: float = 0.0
+    deleted_paths: Sequence[str] = ()
+    changed_paths: Sequence[str] = ()
+
+
+class FolderReleased(Document):
+    """A folder that goes on. deleted, changed: files that were accepted as they are now."""
+
+    folder: str
+    deleted: int
+    changed: int

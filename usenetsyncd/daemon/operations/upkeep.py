@@ -1,0 +1,45 @@
+"""Held folders, and what the daemon looks after by itself."""
+
+from usenetsyncd.control import schema
+from usenetsyncd.daemon.guarding import ROOT
+from usenetsyncd.daemon.operations.base import Base
+
+
+class UpkeepOperations(Base):
+    """folder review, folder release."""
+
+    def folder_review(self, folder: str, limit: int) -> schema.FolderReview:
+        """Raises NotFound."""
+        live, row = self._live(folder), self._row(folder)
+        catalogue = self._daemon.catalogue
+        hold = catalogue.holds.get(live.row)
+        seen = self._daemon.guard.measure(live)
+        deleted, changed = catalogue.holds.first_paths(live.row, limit)
+        lost_root = hold.cause == ROOT
+        return schema.FolderReview(
+            folder=live.name,
+            held=row.held,
+            cause=hold.cause or "",
+            reason=row.reason if row.held else "",
+            since=hold.since if row.held else None,
+            version=row.version,
+            files=seen.files,
+            deleted=row.files if lost_root else seen.deleted,
+            deleted_share=1.0 if lost_root else seen.deleted_share,
+            max_deleted=seen.max_deleted,
+            changed=seen.changed,
+            changed_share=seen.changed_share,
+            max_changed=seen.max_changed,
+            deleted_paths=[_shown(path) for path in deleted],
+            changed_paths=[_shown(path) for path in changed],
+        )
+
+    def folder_release(self, folder: str) -> schema.FolderReleased:
+        """Raises NotFound, UsageError."""
+        live = self._live(folder)
+        accepted = self._daemon.guard.release(live)
+        return schema.FolderReleased(folder=live.name, deleted=accepted.deleted, changed=accepted.changed)
+
+
+def _shown(path: bytes) -> str:
+    return path.decode("utf-8", "backslashreplace")
