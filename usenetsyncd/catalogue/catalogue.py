@@ -12,6 +12,7 @@ from usenetsyncd.catalogue import checking, database
 from usenetsyncd.catalogue.events import Events
 from usenetsyncd.catalogue.findings import Findings
 from usenetsyncd.catalogue.folders import Folders
+from usenetsyncd.catalogue.holds import Holds
 from usenetsyncd.catalogue.jobs import Jobs
 from usenetsyncd.catalogue.queue import Queue
 from usenetsyncd.catalogue.records import Heads, Troubles, Values
@@ -40,6 +41,7 @@ class Catalogue:
         self.writer = Writer(path)
         ids = RowIds()
         self.folders = Folders(self._readers, self.writer, clock)
+        self.holds = Holds(self._readers, self.writer, clock)
         self.scan = ScanStore(self._readers, self.writer, ids)
         self.queue = Queue(self._readers, self.writer, clock)
         self.segments = Segments(self._readers, self.writer, ids)
