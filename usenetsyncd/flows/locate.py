@@ -19,6 +19,7 @@ from usenetsyncd.errors import (
     ArticleMissing,
     Fork,
     FormatError,
+    LimitExceeded,
     NewerFormat,
     NewsError,
     NothingPublished,
@@ -142,12 +143,22 @@ def newest_envelope(
 ) -> tuple[Envelope, tuple[str, ...]]:
     """The envelope with the highest serial that opens and is signed by the folder's key, and warnings."""
 
+    beyond: list[LimitExceeded] = []
+
     def read(serial: int) -> Envelope:
         at = envelope_address(serial)
-        return retrieve_signed(news, (keys,), at, lambda content: decode_envelope(content, fingerprint, at))
+        try:
+            return retrieve_signed(
+                news, (keys,), at, lambda content: decode_envelope(content, fingerprint, at)
+            )
+        except LimitExceeded as error:
+            beyond.append(error)
+            raise
 
     found, struck = find_newest(news, keys, envelope_address, 0, read)
     if found is None:
+        if beyond:
+            raise beyond[0]  # better than to say that there is nothing
         raise NothingPublished("no server has anything for this access string that can be read")
     warnings = (f"envelope {serial} is on the servers but is not the publisher's" for serial in struck)
     return found, tuple(warnings)
