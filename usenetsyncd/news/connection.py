@@ -19,6 +19,9 @@ from usenetsyncd.wire.nntp import Reply, ReplyReader, command
 MAX_BLOCK_BYTES: Final = 4 * 1024 * 1024
 """Largest body that is read; ours stay below 1.1 MB even with every byte escaped to two being rare."""
 
+OPEN_S: Final = 20.0
+"""Longest silence while a connection is opened."""
+
 _MAX_CAPABILITIES_BYTES: Final = 65_536
 _RECEIVE_BYTES: Final = 262_144
 _QUIT_WAIT_S: Final = 2.0
@@ -61,7 +64,10 @@ class Dialer:
             self._opening.add(transport)
         connection = Connection(self.account, transport, self.table, self.clock)
         try:
+            # Who is let in at all is let in soon; a server that hangs must not keep a thread for a whole time-out.
+            transport.limit_wait(min(self.account.timeout_s, OPEN_S))
             connection.open(self)
+            transport.limit_wait(self.account.timeout_s)
         except BaseException:
             transport.hang_up()
             raise

@@ -20,6 +20,8 @@ _KEEP_ALIVE_WAIT_S: Final = 10.0
 _GROW_S: Final = 30.0
 _GROW_MAX_S: Final = 600.0
 _NAP_S: Final = 0.5
+_SLOW_DIAL_S: Final = 2.0
+_SLOW_RETRY_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Pool:
         self._lent: set[Connection] = set()
         self._changing = 0  # being opened, closed or kept alive: they count
         self._dialling = 0
+        self._dialling_since = 0.0
         self._proven = False  # the last dial succeeded; until then only one is tried at a time
         self._allowed = limit
         self._only_one = False  # the account is shared with somebody else's address
@@ -98,6 +101,8 @@ class Pool:
                     if self._idle:
                         return self._take_idle()
                     if self._may_dial():
+                        if not self._dialling:
+                            self._dialling_since = self._clock.monotonic()
                         self._dialling += 1
                         self._changing += 1
                         return None
@@ -121,6 +126,15 @@ class Pool:
             error = NoServer(str(self._hold))
             error.retry_after_s = held_s
             raise error
+        if (
+            self._is_cold()
+            and self._dialling
+            and self._clock.monotonic() - self._dialling_since > _SLOW_DIAL_S
+        ):
+            # One waits for it; the others have better things to do, if there is another server.
+            error = NoServer("the server takes long to answer")
+            error.retry_after_s = _SLOW_RETRY_S
+            raise error
 
     def _may_dial(self) -> bool:
         now = self._clock.monotonic()
@@ -139,6 +153,15 @@ class Pool:
     def is_contended(self) -> bool:
         """Whether somebody waits for a connection: who has had one for long should give it back."""
         return bool(self._queue)
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether nothing is open, and it is not known that the server answers."""
+        with self._lock:
+            return self._is_cold()
+
+    def _is_cold(self) -> bool:
+        return not self._proven and not self._live()
 
     def _live(self) -> int:
         return len(self._idle) + len(self._lent)

@@ -5,11 +5,9 @@ one server, which is the next to ask. Workers, one for each connection, take fro
 """
 
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Final
 
 from usenetsyncd.errors import ArticleMissing, Cancelled, ConnectionLost, NewsError
@@ -19,6 +17,7 @@ from usenetsyncd.news.crew import Crew
 from usenetsyncd.news.pace import ByteLimiter
 from usenetsyncd.news.replies import Outcome, Row, Step
 from usenetsyncd.news.server import Server, public_error
+from usenetsyncd.news.shift import Shift
 
 Deliver = Callable[[MessageId, bytes | None, NewsError | None], None]
 """Called with (id, raw block, None), for STAT (id, None, None), or with (id, None, ArticleMissing or another NewsError)."""
@@ -31,9 +30,10 @@ _TRIES: Final = 5
 _UNSURE_MAX: Final = 200
 _HOLD_S: Final = 1.0
 _MODEST_HOLD_S: Final = 0.1
-_MODEST_SHARE: Final = 4
+_SOUGHT_S: Final = 2.0
 _PATIENCE_S: Final = 15.0
 _AT_ONCE_S: Final = 0.5
+_NAP_S: Final = 0.2
 
 
 @dataclass(slots=True, eq=False)
@@ -52,55 +52,52 @@ class Retrieval:
         self,
         step: Step,
         ids: Sequence[MessageId],
-        servers: Sequence[Server],
+        tiers: Sequence[Sequence[Server]],
         crew: Crew,
         deliver: Deliver,
         stopped: Callable[[], bool],
         pace: ByteLimiter,
         modest: bool = False,
     ) -> None:
-        """step: STAT or BODY. servers: in the order in which to ask, those of one priority side by side.
+        """step: STAT or BODY. tiers: the servers in the order in which to ask, those of one tier side by side.
 
         modest: while others wait for connections, leave them three quarters of those there are, and hold none for
         long. For checking, which must never keep articles from being posted.
         """
         self._step = step
-        self._servers = list(servers)
+        self._first = tiers[0]
+        self._servers = [server for tier in tiers for server in tier]
         self._crew = crew
         self._deliver = deliver
         self._user_stopped = stopped
         self._pace = pace
-        self._modest = modest
         self._hold_s = _MODEST_HOLD_S if modest else _HOLD_S
         self._changed = threading.Condition()
-        self._own: dict[str, deque[_Wanted]] = {server.name: deque() for server in servers}
+        self._own: dict[str, deque[_Wanted]] = {server.name: deque() for server in self._servers}
         self._common: dict[str, deque[_Wanted]] = {}
-        for _, tier in groupby(self._servers, key=lambda server: server.account.priority):
+        for tier in tiers:
             shared: deque[_Wanted] = deque()
             self._common.update((server.name, shared) for server in tier)
         self._common[self._servers[0].name].extend(map(_Wanted, ids))
         self._left = len(ids)
-        self._working: Counter[str] = Counter()
-        self._leaving: Counter[str] = Counter()
+        self._shift = Shift(self._changed, modest)
+        self._handed_over: set[str] = set()
         self._failed: dict[str, NewsError] = {}
         self._broken: BaseException | None = None
-        self._lent: set[Connection] = set()
 
     def run(self) -> None:
         """Ask until every id is delivered. Raises Cancelled when stopped, or what the callback raised."""
-        first_tier = self._servers[0].account.priority
-        for server in self._servers:
-            if server.account.priority == first_tier:
-                self._call_workers(server)
+        for server in self._first:
+            self._call_workers(server)
         with self._changed:
             while self._left and not self._stopped():
                 self._work_here_or_wait()
-            stopped = [] if not self._left else list(self._lent)
+            stopped = [] if not self._left else list(self._shift.lent)
         for connection in stopped:
             connection.abort()
         with self._changed:
             # Workers may be in the callback: nobody returns before they have ended.
-            self._changed.wait_for(lambda: not any(self._working.values()))
+            self._changed.wait_for(lambda: self._shift.is_harmless)
         if self._broken is not None:
             raise self._broken
         if self._left:
@@ -115,63 +112,60 @@ class Retrieval:
         """Under the lock: do the share of a server that nobody works on in this thread, so that small jobs need no
         other; else wait."""
         for server in self._servers:
-            if self._waiting(server) and not self._working[server.name] and server.name not in self._failed:
+            if self._waiting(server) and not self._shift.count(server) and server.name not in self._failed:
                 break
         else:
-            if not any(self._working.values()):
-                raise RuntimeError("articles are wanted that stand in no queue")
-            self._changed.wait(0.5)
+            self._wait()
             return
-        self._working[server.name] += 1
+        self._shift.join(server, 1)
+        if len(self._servers) > 1 and server.pool.is_cold:
+            # It may turn out not to answer, and this thread must be there for the others.
+            self._put_to_work(server)
+            return
         self._changed.release()
         try:
             self._work(server)
         finally:
             self._changed.acquire()
 
+    def _wait(self) -> None:
+        if self._shift.is_empty:
+            raise RuntimeError("articles are wanted that stand in no queue")
+        self._changed.wait(0.5)
+        for server in self._servers:
+            if server.name not in self._handed_over and self._shift.seeks_in_vain(server, _SOUGHT_S):
+                self._handed_over.add(server.name)
+                self._hand_over(server)
+
+    def _put_to_work(self, server: Server) -> None:
+        if not self._crew.submit(lambda: self._work(server)):
+            self._shift.leave(server)
+
     def _call_workers(self, server: Server) -> None:
         """Have as many workers for a server as its queue is worth; a small queue is left to the caller's thread."""
         worth = 2 if self._step is Step.BODY else 2 * _STAT_DEPTH
         with self._changed:
-            wished = min(self._share(server), -(-self._waiting(server) // worth))
-            missing = wished - self._working[server.name]
+            wished = min(self._shift.share(server), -(-self._waiting(server) // worth))
+            missing = wished - self._shift.count(server)
             if wished < 2 or missing <= 0 or server.name in self._failed:
                 return
-            self._working[server.name] += missing
+            self._shift.join(server, missing)
         for _ in range(missing):
-            if not self._crew.submit(lambda: self._work(server)):
-                self._leave(server)
+            self._put_to_work(server)
 
-    def _share(self, server: Server) -> int:
-        """How many connections this run may use now."""
-        capacity = max(1, server.capacity())
-        return max(1, capacity // _MODEST_SHARE) if self._modest and server.pool.is_contended else capacity
-
-    def _is_surplus(self, server: Server) -> bool:
-        """Whether this worker should end so that others get its connection."""
-        if not self._modest or not server.pool.is_contended:
-            return False
-        with self._changed:
-            name = server.name
-            if self._working[name] - self._leaving[name] <= self._share(server):
-                return False
-            self._leaving[name] += 1
-            return True
-
-    def _leave(self, server: Server) -> None:
-        with self._changed:
-            self._working[server.name] -= 1
-            self._leaving[server.name] = max(0, self._leaving[server.name] - 1)
-            self._changed.notify_all()
+    def _is_over(self) -> bool:
+        return not self._left or self._stopped()
 
     def _work(self, server: Server) -> None:
         """One worker's life: connections to one server until nothing is left to ask of it."""
         failures, waited_s = 0, 0.0
         try:
-            while self._waiting(server) and not self._stopped() and not self._is_surplus(server):
+            while self._waiting(server) and not self._stopped() and not self._shift.is_surplus(server):
                 before = self._left
                 try:
-                    with server.lend(self._stopped) as connection, self._known(connection):
+                    with self._shift.connection(server, self._is_over) as connection:
+                        if connection is None:
+                            return
                         waited_s = 0.0
                         self._converse(server, connection)
                 except Cancelled:
@@ -183,23 +177,12 @@ class Retrieval:
                     waited_s += error.retry_after_s
                     self._without_connection(server, error, waited_s)
         except Cancelled as error:
-            if not self._stopped():
+            if not self._is_over():
                 self._give_up_on(server, NewsError(str(error)))
         except Exception as error:  # noqa: BLE001 - the callback's, or ours: run() raises it again
             self._broken = error
         finally:
-            self._leave(server)
-
-    @contextmanager
-    def _known(self, connection: Connection) -> Iterator[None]:
-        """While it lasts, a stop may cut this connection off."""
-        with self._changed:
-            self._lent.add(connection)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._lent.discard(connection)
+            self._shift.leave(server)
 
     def _after_setback(self, server: Server, setback: Setback, failures: int) -> None:
         """Wait a little and try again, or leave this server to itself after the table's tries."""
@@ -225,13 +208,10 @@ class Retrieval:
         """Wait; what others can answer goes to them if it takes long. Cancelled when the service closes."""
         if delay_s > _AT_ONCE_S:
             self._hand_over(server)
-        ends_at = server.clock.monotonic() + delay_s
-        while (
-            self._waiting(server)
-            and not self._stopped()
-            and (left_s := ends_at - server.clock.monotonic()) > 0
-        ):
-            server.wait(min(left_s, 0.2))
+        while delay_s > 0 and self._waiting(server) and not self._stopped():
+            nap_s = min(delay_s, _NAP_S)
+            server.wait(nap_s)
+            delay_s -= nap_s
 
     def _converse(self, server: Server, connection: Connection) -> None:
         """Ask and listen on one connection. Raises Setback with everything unanswered put back into the queue."""
@@ -281,7 +261,7 @@ class Retrieval:
 
     def _ask_more(self, server: Server, connection: Connection, asked: deque[_Wanted], depth: int) -> None:
         with self._changed:
-            fair = -(-self._waiting(server) // max(1, self._working[server.name]))
+            fair = -(-self._waiting(server) // max(1, self._shift.count(server)))
             batch = [self._take(server) for _ in range(min(fair, depth - len(asked)))]
         if batch:
             asked.extend(batch)

@@ -220,9 +220,8 @@ class NewsService:
         def stopped() -> bool:
             return self._closing.is_set() or (stop is not None and stop.is_set())
 
-        ordered = sorted(servers, key=lambda server: server.account.priority)
         unique = list(dict.fromkeys(ids))
-        Retrieval(step, unique, ordered, self._crew, deliver, stopped, self._down, modest).run()
+        Retrieval(step, unique, _tiers(servers), self._crew, deliver, stopped, self._down, modest).run()
 
     # -- for people -------------------------------------------------------------------------------
 
@@ -358,6 +357,19 @@ class NewsService:
     def _wait(self, delay_s: float) -> None:
         if self._closing.wait(delay_s):
             raise Cancelled("the news service is closing")
+
+
+def _tiers(servers: Sequence[Server]) -> list[list[Server]]:
+    """Servers of one priority side by side; those that do poorly come after all others, whatever theirs is."""
+
+    def rank(server: Server) -> tuple[bool, int]:
+        return server.health.score() < _POOR_SCORE, server.account.priority
+
+    ranks = {server.name: rank(server) for server in servers}
+    tiers: dict[tuple[bool, int], list[Server]] = {}
+    for server in sorted(servers, key=lambda one: ranks[one.name]):
+        tiers.setdefault(ranks[server.name], []).append(server)
+    return list(tiers.values())
 
 
 def _summary(failures: dict[str, NewsError]) -> NewsError:
