@@ -5,7 +5,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-full fuzz crash soak clean
+.PHONY: help demo test lint format bench bench-full fuzz crash proof soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,6 +41,10 @@ fuzz: ## every property test with 20,000 examples instead of 100
 crash: ## 300 kill -9 at random moments (CRASH_ROUNDS=5000 for more)
 	@tests/setup/prepare.sh test
 	@CRASH_ROUNDS=$${CRASH_ROUNDS:-300} $(PYTHON_IN_VENV) -m pytest -m crash --timeout=0 $(ARGS)
+
+proof: ## three servers lose and spoil 20,000 articles' worth, the source is gone, and what arithmetic allows comes back
+	@tests/setup/prepare.sh test
+	@PROOF_SEGMENTS=$${PROOF_SEGMENTS:-20000} PROOF_KILL_EVERY_S=5 $(PYTHON_IN_VENV) -m pytest --timeout=0 tests/daemon/test_proof.py $(ARGS)
 
 soak: ## an hour of edits and faults, with memory, open files and WAL watched
 	@tests/setup/prepare.sh test
