@@ -82,8 +82,8 @@ def test_private_for_one_protected_for_another_and_one_is_taken_out(here: World)
     assert (here.place / "b1" / "kept").exists()
 
     # C reads on with the same string and passphrase, old files and new ones, and into the folder he had as well.
-    assert_result = restored(c, protected["string"], here.place / "c2", passphrase=PHRASE)
-    assert assert_result["version"] == 3
+    result = restored(c, protected["string"], here.place / "c2", passphrase=PHRASE)
+    assert result["version"] == 3
     assert same(here, here.place / "c2")
     restored(c, protected["string"], here.place / "c1", passphrase=PHRASE, overwrite=True)
     assert same(here, here.place / "c1")
@@ -156,5 +156,27 @@ def test_a_share_made_before_anything_is_published_and_a_user_who_is_removed(her
     ]
     with pytest.raises(Refused, match="no user"):
         a.post("/shares", {"folder": "src", "access": "private", "to": ["bob"]})
+    for daemon in (a, b, c):
+        assert daemon.stop() == 0
+
+
+def test_who_was_taken_out_stays_out_when_the_daemon_dies_in_that_moment(here: World) -> None:
+    here.source.mkdir(exist_ok=True)
+    (here.source / "file").write_bytes(b"content" * 1_000)
+    a = here.daemon("a").start()
+    b, c = (here.reader(name).start() for name in "bc")
+    befriend(a, b, "bob")
+    befriend(a, c, "carol")
+    a.wait_idle()
+    private = create(a, "private", to=["bob", "carol"])
+    restored(b, private["string"], here.place / "before")
+    a.ask("DELETE", f"/shares/{private['share_id']}/members/bob")
+    a.kill()
+    a.start().wait_idle()
+    assert a.folder()["version"] == 2
+    (here.source / "file").write_bytes(b"changed" * 1_000)
+    a.wait_idle()
+    assert refusal(b, private["string"], here.place / "none")[0] == "not_a_member"
+    assert_restored(c, private["string"], here.source, here.place / "carol")
     for daemon in (a, b, c):
         assert daemon.stop() == 0
