@@ -94,6 +94,19 @@ def test_nothing_of_a_paused_held_or_removed_folder_is_leased(
     assert len(lease(catalogue)) == 2
 
 
+def test_of_a_held_folder_what_was_posted_before_is_leased_again(catalogue: Catalogue, docs: int) -> None:
+    fill(catalogue, docs, "ab")
+    posted = lease(catalogue)
+    post(catalogue, posted)
+    fill(catalogue, docs, "cd")
+    catalogue.folders.set_held(docs, True, "the root is gone").result()
+    assert catalogue.queue.repost([(posted[0].segment_row, 0)]).result() == 1
+    (again,) = lease(catalogue)
+    assert (again.segment_row, again.generation) == (posted[0].segment_row, 1)
+    assert lease(catalogue) == []
+    assert_sound(catalogue)
+
+
 def test_posted_articles_leave_the_queue_for_good(catalogue: Catalogue, docs: int) -> None:
     fill(catalogue, docs, "ab", copies=2)
     leased = lease(catalogue)

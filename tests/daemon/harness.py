@@ -64,6 +64,7 @@ class DaemonProcess:
     config: dict[str, Any]
     powerless: bool = False
     impatient: bool = False
+    watchful: bool = False
     environ: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
@@ -123,7 +124,7 @@ class DaemonProcess:
             self.process = subprocess.Popen(
                 [
                     *(POWERLESS if self.powerless else ()),
-                    *(IMPATIENT if self.impatient else COMMAND),
+                    *(IMPATIENT if self.impatient else WATCHFUL if self.watchful else COMMAND),
                     "run",
                     "--config",
                     str(self.config_file),
@@ -297,6 +298,15 @@ upload.FIRST_BACKOFF_S = upload.DOUBTFUL_WAIT_S = 0.05
 upload.LONGEST_BACKOFF_S = 0.2
 sys.exit(main())""",
 ]
+# The same with a timetable that looks several times a second whether something is to be checked or repaired.
+WATCHFUL = [
+    sys.executable,
+    "-c",
+    """import sys, usenetsyncd.daemon.timetable as timetable
+from usenetsyncd.cli.usenetsyncd import main
+timetable.CARETAKING_S = 0.3
+sys.exit(main())""",
+]
 
 
 def until(
@@ -338,7 +348,8 @@ class World:
             "control": {"socket": str(place / "s"), "group": None},
             "log": {"format": "json", "level": "info"},
         }
-        how = {name: changes.pop(name) for name in ("powerless", "impatient", "environ") if name in changes}
+        known = ("powerless", "impatient", "watchful", "environ")
+        how = {name: changes.pop(name) for name in known if name in changes}
         config.update(changes)
         made = DaemonProcess(place, config, **how)
         self.daemons.append(made)

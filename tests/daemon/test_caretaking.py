@@ -1,54 +1,18 @@
 """Verify, repair and their schedule, end to end: real processes, articles really lost, files really compared."""
 
-import json
-import os
 import random
-import shutil
-import subprocess
-import sys
+import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from tests.daemon.harness import REPOSITORY, DaemonProcess, World, assert_restored, until
+from tests.daemon.commands import ctl
+from tests.daemon.harness import DaemonProcess, World, assert_restored, until
 from tests.daemon.trees import write_files
 from usenetsyncd.loopback.server import LoopbackServer
 
-CTL_S = 90.0
 # Checks by the timetable, soon enough for a test, and regular ones so rarely that none comes by itself.
 SELDOM = {"after": "1h", "every": "30d", "sample": "2%"}
-
-
-@dataclass(frozen=True)
-class Called:
-    """One call of usyncctl."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """The last line."""
-        assert self.lines[-1]["type"] == "summary", self
-        return self.lines[-1]
-
-
-def ctl(daemon: DaemonProcess, *arguments: str) -> Called:
-    """The real command in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "usenetsyncd.cli.usyncctl", "--socket", str(daemon.socket), *arguments],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=CTL_S,
-    )
-    return Called(done.returncode, done.stdout, done.stderr)
 
 
 def defaults(copies: int = 1, parity: str = "0%", **verify: str) -> dict[str, Any]:
@@ -76,6 +40,28 @@ def lose(server: LoopbackServer, count: int, seed: int = 1) -> Sequence[str]:
     for message_id in lost:
         server.remove(message_id)
     return lost
+
+
+def account(server: LoopbackServer, name: str = "main", *roles: str) -> dict[str, Any]:
+    host, port = server.address
+    return {
+        "name": name,
+        "host": host,
+        "port": port,
+        "tls": "none",
+        "connections": 4,
+        "roles": list(roles) or ["post", "read"],
+    }
+
+
+def aged(daemon: DaemonProcess, seconds: float) -> None:
+    """Every check of a stopped daemon is that much longer ago."""
+    database = sqlite3.connect(daemon.data_dir / "catalogue.sqlite")
+    try:
+        database.execute("UPDATE verification SET finished_at = finished_at - ?", (seconds,))
+        database.commit()
+    finally:
+        database.close()
 
 
 def warning_codes(daemon: DaemonProcess) -> set[str]:
@@ -150,30 +136,43 @@ def test_a_person_reads_a_table_a_sentence_and_what_to_do(here: World) -> None:
     assert "sample check in 29d" in status
 
 
-def test_a_segment_that_is_nowhere_is_named_and_nothing_is_made_up(here: World) -> None:
-    one, string = synced(here, files=5, large=1)
-    before = here.posts()
-    away = here.place / "away"
-    one.post("/pause", {"folder": "src"})
-    # The file changes in place while the folder rests: the published version has the only trace of the old content.
-    shutil.copytree(here.source, away)
-    database = one.catalogue()
-    try:
-        segments = database.execute("SELECT count(*) FROM segment WHERE kind = 1").fetchone()[0]
-    finally:
-        database.close()
-    assert segments >= 3
+def test_what_is_nowhere_is_named_and_the_rest_is_repaired(here: World) -> None:
+    # Changes settle for an hour: until the scan that the test asks for, the daemon knows the file as it was.
+    one, _ = synced(here, files=5, large=1, defaults={**defaults(), "settle": "1h"})
+    posted = here.posts()
     for name in here.server.message_ids():
         here.server.remove(name)
-    (here.source / "large 0").unlink()
+    one.post("/pause", {"folder": "src"})
+    (here.source / "large 0").write_bytes(bytes(1_600_000))
     found = ctl(one, "verify", "--json")
-    assert found.code == 3
-    assert found.summary["missing"] == before
+    assert (found.code, found.summary["missing"]) == (3, posted)
+    assert found.summary["unrepairable"] == 3  # what only that file had
+    assert found.lines[-2]["files"] == ["large 0"]
+    folder = one.folder()
+    assert (folder["health"], folder["restorable_at"]) == ("damaged", None)
+    assert warning_codes(one) == {"damaged"}
+    assert ctl(one, "health").code == 1
+    assert "v1   damaged" in ctl(one, "status").out
+    assert "not whole     large 0" in ctl(one, "folder", "show", "src").out
+    (event,) = one.events("unrepairable")
+    assert (event["level"], event["fields"]["segments"]) == ("error", 3)
+
+    # What is paused is queued and not waited for.
+    paused = ctl(one, "repair", "--json")
+    assert paused.code == 3
+    assert (paused.summary["unrepairable"], paused.summary["waiting"]) == (3, posted - 3)
+    assert [failure["what"] for failure in paused.summary["failures"]] == ["src: large 0"]
+    one.post("/resume", {"folder": "src"})
+    assert ctl(one, "scan", "src", "--wait").code == 0
+    one.wait_idle()
     done = ctl(one, "repair", "--json")
-    assert done.code == 3
-    assert done.summary["unrepairable"] > 0
-    assert all(failure["reason"] for failure in done.summary["failures"])
-    assert string
+    assert (done.code, done.summary["waiting"]) == (3, 0)
+    again = ctl(one, "verify", "--json").summary
+    assert again["missing"] == again["unrepairable"] == 3
+    # The file as it is now is safe: only the version before has lost it.
+    assert one.folder()["health"] == "at_risk"
+    assert len(one.events("unrepairable")) == 1
+    assert_restored(here.reader().start(), one.share(), here.source, here.place / "out")
 
 
 def test_names_that_do_not_exist_end_with_5(here: World) -> None:
@@ -181,3 +180,129 @@ def test_names_that_do_not_exist_end_with_5(here: World) -> None:
     assert ctl(one, "verify", "nobody").code == 5
     assert ctl(one, "verify", "--server", "nobody").code == 5
     assert ctl(one, "repair", "nobody").code == 5
+
+
+def test_a_server_that_does_not_answer_is_unknown_and_never_missing(here: World, short_dir: Path) -> None:
+    with LoopbackServer(short_dir / "judge") as judge:
+        one, _ = synced(
+            here, files=5, large=0, servers=[account(here.server), account(judge, "judge", "verify")]
+        )
+        posted = here.posts()
+        assert ctl(one, "verify", "--server", "main").code == 0
+        judge.stop()
+        found = ctl(one, "verify", "--json")
+        assert (found.code, found.summary["missing"], found.summary["unknown"]) == (3, 0, posted)
+        assert one.folder()["health"] == "restorable"
+        assert warning_codes(one) >= {"unasked"}
+
+
+def test_a_server_that_loses_everything_gets_it_from_the_other_one_without_the_source(
+    here: World, short_dir: Path
+) -> None:
+    with LoopbackServer(short_dir / "second") as second:
+        servers = [account(here.server), account(second, "second")]
+        one, string = synced(here, servers=servers, defaults=defaults(copies=2))
+        on_main, on_second = here.server.message_ids(), second.message_ids()
+        lost = len(lose(second, len(on_second)))
+        kept = here.place / "kept"
+        here.source.rename(kept)
+        until(lambda: one.folder()["state"] == "held", 20, one.tail)
+        found = ctl(one, "verify", "--json").summary
+        assert {of["server"]: of["missing"] for of in found["servers"]} == {"main": 0, "second": lost}
+        assert found["unrepairable"] == 0
+        # What was posted before is posted again, though the folder is held: that publishes nothing new.
+        done = ctl(one, "repair", "--json")
+        assert (done.code, done.summary["reposted"]) == (0, lost)
+        assert done.summary["from_copy"] > 0
+        assert ctl(one, "verify").code == 0
+        assert one.folder()["state"] == "held"
+        for name in on_main:
+            here.server.remove(name)
+        assert_restored(here.reader(servers=servers).start(), string, kept, here.place / "out")
+
+
+# -- killed in the middle --------------------------------------------------------------------------------
+
+
+def test_a_check_that_is_killed_goes_on_and_finds_the_same(here: World) -> None:
+    one, _ = synced(here, files=80, large=0)
+    lost = len(lose(here.server, 2))
+    here.server.faults.set([{"match": {"command": "STAT"}, "act": {"delay": 0.5}}])
+    job = one.post("/verify", {"folder": "src"})["id"]
+    until(lambda: one.job(job)["state"] == "running", 20, one.tail)
+    one.kill()
+    here.server.faults.clear()
+    one.start()
+    ended = one.wait_job(job)
+    assert (ended["state"], ended["result"]["missing"], ended["attempts"]) == ("done", lost, 2)
+
+
+def test_a_repair_that_is_killed_again_and_again_ends_whole_and_posts_nothing_twice(here: World) -> None:
+    one, string = synced(here, large=12)
+    posted = here.posts()
+    lost = len(lose(here.server, posted // 2))
+    assert ctl(one, "verify", "--json").summary["missing"] == lost
+    here.server.faults.set([{"match": {"command": "POST"}, "act": {"delay": 0.1}}])
+    job = one.post("/repair", {"folder": "src"})["id"]
+    for more in (1, lost // 3, lost // 2):
+        until(lambda more=more: here.posts() >= posted + more, 30, one.tail)  # type: ignore[misc]
+        one.kill()
+        one.start()
+    here.server.faults.clear()
+    ended = one.wait_job(job)
+    assert ended["state"] == "done", ended
+    assert (ended["result"]["unrepairable"], ended["result"]["waiting"]) == (0, 0)
+    assert ended["result"]["reposted"] == lost
+    assert here.posts() == posted + lost
+    here.assert_posted_once()
+    assert one.folder()["health"] == "restorable"
+    assert ctl(one, "verify", "--full").code == 0
+    assert_restored(here.reader().start(), string, here.source, here.place / "out")
+
+
+def test_a_cancelled_check_is_over_and_the_next_begins_anew(here: World) -> None:
+    one, _ = synced(here, files=80, large=0)
+    here.server.faults.set([{"match": {"command": "STAT"}, "act": {"delay": 0.3}}])
+    job = one.post("/verify", {"folder": "src"})["id"]
+    until(lambda: one.job(job)["state"] == "running", 20, one.tail)
+    assert ctl(one, "job", "cancel", str(job)).code == 0
+    assert one.job(job)["state"] == "cancelled"
+    here.server.faults.clear()
+    lost = len(lose(here.server, 1))
+    assert ctl(one, "verify", "--json").summary["missing"] == lost
+    assert one.job(job)["state"] == "cancelled"
+
+
+# -- by the timetable ------------------------------------------------------------------------------------
+
+
+def test_new_articles_are_asked_for_and_what_vanished_is_posted_again_by_itself(here: World) -> None:
+    one, string = synced(here, watchful=True, defaults=defaults(after="2s"))
+    posted = here.posts()
+    lost = len(lose(here.server, 4))
+    until(lambda: here.posts() == posted + lost, 60, one.tail)
+    until(lambda: one.folder()["health"] == "restorable", 60, lambda: f"{one.folder()} {one.tail()}")
+    assert sum(event["fields"]["missing"] for event in one.events("damage_found")) == lost
+    assert sum(event["fields"]["reposted"] for event in one.events("repaired")) == lost
+    assert one.folder()["verified_at"] is not None
+    assert_restored(here.reader().start(), string, here.source, here.place / "out")
+    here.assert_posted_once()
+
+
+def test_all_is_asked_for_regularly_and_repaired_by_itself_also_after_a_restart(here: World) -> None:
+    one, _ = synced(here, watchful=True, defaults=defaults(every="60s", after="0s"))
+    until(lambda: bool(one.events("verification_finished")), 60, one.tail)
+    at = one.status()["next_check_at"]
+    assert at is not None
+    assert one.stop() == 0
+    posted = here.posts()
+    lost = len(lose(here.server, 3))
+    one.start()
+    assert one.status()["next_check_at"] == at
+    # An hour later by the catalogue's word: nobody waits a minute for a test.
+    assert one.stop() == 0
+    aged(one, 3_600)
+    one.start()
+    until(lambda: here.posts() == posted + lost, 60, one.tail)
+    until(lambda: one.folder()["health"] == "restorable", 60, lambda: f"{one.folder()} {one.tail()}")
+    one.wait_idle()

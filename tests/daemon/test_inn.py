@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.daemon.commands import ctl, message_ids
 from tests.daemon.harness import World, assert_restored
 from tests.daemon.trees import edit_some, write_files
 from tests.inn.instance import InnServer
@@ -76,3 +77,26 @@ def test_a_pause_of_inn_in_the_middle_posts_nothing_under_a_second_name(
         assert database.execute("SELECT max(generation) FROM article").fetchone() == (0,)
     finally:
         database.close()
+
+
+def test_a_cancel_on_inn_is_a_loss_that_is_found_and_repaired(here: World, inn_server: InnServer) -> None:
+    write_files(here.source, 60, random.Random(34), largest=40_000)
+    (here.source / "large").write_bytes(random.Random(35).randbytes(3_000_000))
+    how = {"servers": [_account(inn_server, False)], "environ": {"NEWS_PASSWORD": inn_server.password}}
+    one = here.daemon(**how).start()
+    one.wait_idle()
+    string = one.share()
+    one.wait_idle()
+    ids = message_ids(one)
+    lost = random.Random(36).sample(ids, len(ids) // 2)
+    for message_id in lost:
+        inn_server.cancel(message_id)
+
+    found = ctl(one, "verify", "--json")
+    assert (found.code, found.summary["checked"], found.summary["missing"]) == (3, len(ids) + 1, len(lost))
+    done = ctl(one, "repair", "--json")
+    assert (done.code, done.summary["reposted"], done.summary["unrepairable"]) == (0, len(lost), 0)
+    again = ctl(one, "verify", "--full", "--json")
+    assert (again.code, again.summary["missing"], again.summary["corrupt"]) == (0, 0, 0)
+    two = here.reader(**how).start()
+    assert_restored(two, string, here.source, here.place / "out")

@@ -26,7 +26,7 @@ def lease(
     now: float,
 ) -> list[LeasedArticle]:
     """Mark up to ``limit`` articles as leased and return them."""
-    allowed = [folder for folder in _folders_with_work(database) if folders is None or folder in folders]
+    allowed = [one for one in _folders_with_work(database) if folders is None or one[0] in folders]
     chosen = _choose(database, allowed, _DOUBTFUL, kinds, now, limit)
     doubtful = len(chosen)
     if len(chosen) < limit:
@@ -49,18 +49,19 @@ def lease(
     return leased
 
 
-def _folders_with_work(database: Connection) -> list[int]:
+def _folders_with_work(database: Connection) -> list[tuple[int, bool]]:
+    """(folder, whether it is held). Of a held one only what was posted before is posted again: that adds nothing to it."""
     rows = database.run(
-        "SELECT f.id FROM folder f WHERE f.paused = 0 AND f.held = 0 AND f.removed_at IS NULL AND EXISTS "
+        "SELECT f.id, f.held FROM folder f WHERE f.paused = 0 AND f.removed_at IS NULL AND EXISTS "
         "(SELECT 1 FROM tally t WHERE t.folder_id = f.id AND t.state IN (?, ?) AND t.articles > 0)",
         (_QUEUED, _DOUBTFUL),
     ).fetchall()
-    return [row[0] for row in rows]
+    return [(row[0], bool(row[1])) for row in rows]
 
 
 def _choose(
     database: Connection,
-    folders: Collection[int],
+    folders: Collection[tuple[int, bool]],
     state: int,
     kinds: Collection[ArticleKind] | None,
     now: float,
@@ -71,12 +72,12 @@ def _choose(
     Each folder gives two sorted streams, never put off and put off until now; a heap takes from their fronts.
     """
     streams: list[Iterator[Row]] = []
-    for folder in folders:
-        streams.append(_stream(database, folder, state, kinds, "a.not_before = 0", (), limit, "a.priority, "))
+    for folder, held in folders:
+        which = "AND a.generation > 0 " if held else ""
+        fresh, late = f"a.not_before = 0 {which}", f"a.not_before > 0 AND a.not_before <= ? {which}"
+        streams.append(_stream(database, folder, state, kinds, fresh, (), limit, "a.priority, "))
         # Those put off come by the time when they were due; sorted again, as they are few.
-        due = _stream(
-            database, folder, state, kinds, "a.not_before > 0 AND a.not_before <= ?", (now,), limit, ""
-        )
+        due = _stream(database, folder, state, kinds, late, (now,), limit, "")
         streams.append(iter(sorted(due, key=_order)))
     return list(islice(heapq.merge(*streams, key=_order), limit))
 

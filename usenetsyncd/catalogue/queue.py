@@ -52,8 +52,9 @@ class Queue:
     ) -> "Future[list[LeasedArticle]]":
         """Up to ``limit`` articles, doubtful ones first, then by priority and age; nobody else gets them.
 
-        The future resolves when the lease survives power loss, so the caller may post at once. Nothing of paused,
-        held or removed folders, nothing put off until later. ``attempts`` counts this one: 1 for the first.
+        The future resolves when the lease survives power loss, so the caller may post at once. Nothing of paused or
+        removed folders, nothing put off until later, of held folders only what was posted before and is posted again.
+        ``attempts`` counts this one: 1 for the first.
         """
         now = self._clock.now()
         return self._writer.submit(

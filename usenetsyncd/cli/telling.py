@@ -103,9 +103,8 @@ def _show_repair(summary: Document) -> None:
     _show_failures(summary, "what", summary["unrepairable"])
     say(_repaired(summary))
     if summary["waiting"]:
-        note(
-            f"{quantities.plural(summary['waiting'], 'article')} not seen on every server yet; the next check asks again"
-        )
+        waiting = quantities.plural(summary["waiting"], "article")
+        note(f"{waiting} not seen on every server yet: usyncctl status tells why; the next check asks again")
 
 
 def _repaired(result: Document) -> str:
@@ -131,7 +130,7 @@ def _show_failures(summary: Document, subject: str, total: int) -> None:
     failures = summary.get("failures", [])
     for failure in failures[:FAILURES_SHOWN]:
         note(f"! {clean(failure[subject])}: {clean(failure['reason'])}")
-    hidden = total - min(FAILURES_SHOWN, len(failures))
+    hidden = total - sum(failure.get("articles", 1) for failure in failures[:FAILURES_SHOWN])
     if hidden > 0:
         note(f"! and {hidden} more: usyncctl job show {summary['job']} --json")
 

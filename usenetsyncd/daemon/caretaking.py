@@ -118,7 +118,7 @@ class Caretaker:
 
     def _repair_due(self, folder: LiveFolder, row: FolderRow) -> bool:
         """Whether the last check found something, and nobody has repaired the folder since."""
-        if row.paused or row.held:
+        if row.paused:
             return False
         last = self._catalogue.verifications.latest(folder.row, CheckKind.AVAILABILITY, CheckState.DONE)
         if last is None or last.finished_at is None or not last.missing + last.corrupt:

@@ -167,8 +167,8 @@ class Checking:
         summary = Verification(self._scopes.of(stop), request, on_progress).run()
         if not summary.finished:
             raise Cancelled("the check was interrupted")
-        health = self._book.renew(folder)
         self._tell(folder, summary)
+        health = self._book.renew(folder)
         if (summary.missing or summary.corrupt) and not job.params["asked"]:
             self._on_found(folder)
         return _as_part(folder, summary, health)

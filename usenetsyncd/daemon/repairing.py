@@ -1,6 +1,7 @@
 """Repairs as jobs: what is lost is queued again, and seen through until it is back on the servers."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -196,7 +197,7 @@ class Repairing:
     def _rests(self, folder: LiveFolder) -> bool:
         """Whether somebody has seen to it that nothing is posted now."""
         row = self._catalogue.folders.by_id(folder.row)
-        return row.paused or row.held or row.removed_at is not None or self._posting_rests()
+        return row.paused or row.removed_at is not None or self._posting_rests()
 
     def _under_way(self, row: int) -> _UnderWay:
         found = _UnderWay()
@@ -278,10 +279,14 @@ def _key(row: int) -> str:
 
 
 def _as_part(folder: LiveFolder, count: _Count, health: FolderHealth) -> dict[str, Any]:
+    failures = [
+        {"what": f"{folder.name}: {what}", "reason": reason, "articles": articles}
+        for (what, reason), articles in Counter(count.failures).items()
+    ]
     return {
         "folder": folder.name,
         **count.counts,
-        "failures": [{"what": f"{folder.name}: {what}", "reason": reason} for what, reason in count.failures],
+        "failures": failures,
         "health": health.word.value,
         "reasons": list(health.reasons),
         "action": health.action,

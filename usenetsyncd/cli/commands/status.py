@@ -70,6 +70,8 @@ def _promise(found: Document) -> str:
     if found["restorable_at"] is not None:
         moment = found["restorable_at"]
         parts.append(f"Restorable up to {quantities.clock(moment)} ({quantities.ago(moment)})")
+    elif damaged := [clean(one["id"]) for one in found["folders"] if one["health"] == "damaged"]:
+        parts.append(f"Not everything is restorable: {', '.join(damaged)}")
     elif found["folders"]:
         parts.append("Not everything is restorable yet")
     if found["next_check_at"] is not None:
@@ -116,6 +118,8 @@ def _restorable(folder: Document) -> str:
     if not folder["version"]:
         return "not yet"
     version = f"v{folder['version']}"
+    if folder["health"] == "damaged":
+        return f"{version:<4} damaged"
     return f"{version:<4} {quantities.clock(folder['restorable_at'])}"
 
 

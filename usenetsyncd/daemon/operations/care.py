@@ -72,14 +72,16 @@ class CareOperations(Base):
         return self._daemon.catalogue.verifications.latest(folder.row)
 
     def _verified_fraction(self, folder: LiveFolder, row: FolderRow) -> float | None:
-        """How much of what is posted now was asked for; None while nothing was."""
+        """How much of what is posted now was asked for and is there; None while nothing was."""
         if row.verified_at is None:
             return None
         posted = self._daemon.catalogue.queue.counts(folder.row).articles[ArticleState.POSTED]
-        last = self._latest(folder)
-        if last is None or not posted:
-            return 1.0  # one by one, as they were posted
-        return min(1.0, (last.checked - last.unknown) / posted)
+        last, health = self._latest(folder), self._health(folder)
+        if not posted:
+            return 0.0
+        asked = posted if last is None else last.checked - last.unknown  # else one by one, after posting
+        there = asked - health.lost_segments - health.at_risk_segments
+        return max(0.0, min(1.0, there / posted))
 
     def _health_warnings(self, folder: LiveFolder) -> list[schema.Trouble]:
         health = self._health(folder)
