@@ -15,6 +15,7 @@ from usenetsyncd.catalogue.findings import Damage, StoredArticle
 from usenetsyncd.flows.availability import CheckedServers, message_id
 from usenetsyncd.flows.content import ContentFinder
 from usenetsyncd.flows.health import FolderHealth, assess
+from usenetsyncd.flows.rebuild import CatalogueStripes, Rebuilder
 from usenetsyncd.flows.reindex import ReindexOptions
 from usenetsyncd.flows.repair import Repair, RepairRequest, RepairSummary
 from usenetsyncd.flows.staging import Staging
@@ -77,7 +78,10 @@ class Backbones(Workshop):
         return Repair(self.scope(), RepairRequest(self.row, dry_run)).run()
 
     def finder(self) -> ContentFinder:
-        return ContentFinder(self.catalogue, self.news, Staging(self.place / "staging"), lambda row: None)
+        def rebuilder_of(row: int) -> Rebuilder:
+            return Rebuilder(self.news, self.epochs.rings(1), CatalogueStripes(self.catalogue, row))
+
+        return ContentFinder(self.catalogue, self.news, Staging(self.place / "staging"), rebuilder_of)
 
     @contextmanager
     def uploader(self) -> Iterator[Uploader]:

@@ -9,6 +9,8 @@ from random import Random
 import pytest
 
 from tests.flows.backbones import BOTH, Backbones, Lost, backbones
+from tests.flows.protected import beyond_arithmetic, contents, publish_protected, stripes
+from tests.flows.protected import restore as restore_protected
 from tests.plugins.clock import FakeClock
 from usenetsyncd.catalogue.findings import Damage, StoredArticle
 from usenetsyncd.catalogue.rows import ArticleState
@@ -135,6 +137,49 @@ def test_losses_are_found_per_server_and_made_good_as_far_as_theory_allows(
     found = {f.relative_to(target): f.read_bytes() for f in target.rglob("*") if f.is_file()}
     missing = {Path(name.decode()) for name in names_of(two, doomed)}
     assert found == {path: content for path, content in expected.items() if path not in missing}
+    two.assert_sound()
+
+
+def test_parity_brings_back_what_it_can_and_itself_as_well(two: Backbones) -> None:
+    two.segments(SEGMENTS, size=51_000)
+    publish_protected(two, 0.1)
+    known = stripes(two)
+    assert sum(len(stripe.members) for stripe in known) == SEGMENTS
+    lost, spoilt = afflict(two, 4)
+    # In one stripe more is lost than it has parity.
+    hopeless = set(known[3].segments[: len(known[3].parity) + 1])
+    there = [one for one in two.stored() if one.seg_id in hopeless]
+    lost |= two.lose([one for one in there if (one.server, one.segment_row, 0) not in lost | spoilt])
+    two.hide_source()
+
+    gone = {one.seg_id for one in two.stored() if (one.server, one.segment_row, 0) in lost | spoilt}
+    doomed = beyond_arithmetic(known, gone & {seg_id for stripe in known for seg_id in stripe.segments})
+    doomed_data = doomed & {member.segment for stripe in known for member in stripe.members}
+    assert len(doomed_data) >= 1
+    rows = {one.segment_row for one in two.stored() if one.seg_id in doomed_data}
+    doomed_files = {name.decode() for name in names_of(two, rows)}
+
+    summary = two.verify(full=True)
+    assert two.found(Damage.MISSING) | two.found(Damage.CORRUPT) >= lost | spoilt
+    assert summary.unrepairable == len(doomed_data)
+    assert {path.decode() for path in two.health().files} == doomed_files
+    told = two.repair(dry_run=True)
+    assert told == two.repair()
+    assert told.unrepairable == len(doomed)
+    assert told.rebuilt == len(
+        [one for one in gone - doomed if any(one in stripe.segments for stripe in known)]
+    )
+    two.post_all()
+    assert two.states().keys() == {ArticleState.POSTED}
+    two.clock.advance(601)
+    two.check_propagation()
+    again = two.verify(full=True)
+    assert again.missing + again.corrupt == len(doomed)
+    outcome = restore_protected(two)
+    assert outcome.failed == len(doomed_files)
+    found = contents(two.place / "back")
+    expected = contents(two.root.with_name("moved away"))
+    assert found == {path: content for path, content in expected.items() if path not in doomed_files}
     two.assert_sound()
 
 
