@@ -180,3 +180,22 @@ def test_who_was_taken_out_stays_out_when_the_daemon_dies_in_that_moment(here: W
     assert_restored(c, private["string"], here.source, here.place / "carol")
     for daemon in (a, b, c):
         assert daemon.stop() == 0
+
+
+def test_taking_back_while_a_folder_is_paused_says_that_it_has_to_wait(here: World) -> None:
+    here.source.mkdir(exist_ok=True)
+    (here.source / "file").write_bytes(b"content")
+    a = here.daemon("a").start()
+    b = here.reader("b").start()
+    a.wait_idle()
+    made = create(a, "public")
+    a.post("/pause", {"folder": "src"})
+    taken = a.post(f"/shares/{made['share_id']}/revoke")
+    assert "paused" in taken["pending"]
+    restored(b, made["string"], here.place / "still")
+    a.post("/resume", {"folder": "src"})
+    a.wait_idle()
+    assert refusal(b, made["string"], here.place / "none")[0] == "share_revoked"
+    assert create(a, "public")["state"] == "active"
+    for daemon in (a, b):
+        assert daemon.stop() == 0

@@ -39,3 +39,8 @@ def jobs(context: click.Context, _: click.Parameter, beginning: str) -> list[Com
 def shares(context: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
     """Shares."""
     return _names(context, beginning, "shares", "share_id")
+
+
+def users(context: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
+    """People to share with."""
+    return _names(context, beginning, "users", "name")

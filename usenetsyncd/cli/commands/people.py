@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from usenetsyncd.cli import quantities
-from usenetsyncd.cli.frame import Session, common, read_secret_input
+from usenetsyncd.cli import completing, quantities
+from usenetsyncd.cli.frame import Document, Session, common, read_secret_input
 from usenetsyncd.cli.terminal import clean, note, say, show_table
 from usenetsyncd.errors import UsageError
 
@@ -96,7 +96,7 @@ def user_list(session: Session) -> None:
 
 
 @user.command("remove")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.users)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @common
 def user_remove(session: Session, name: str, yes: bool) -> None:
@@ -107,6 +107,7 @@ def user_remove(session: Session, name: str, yes: bool) -> None:
         return
     shares = ", ".join(clean(share) for share in removed["shares"])
     say(f"{clean(removed['name'])} is removed" + (f", and taken out of {shares}" if shares else ""))
+    show_pending(removed)
 
 
 def confirm_taking(session: Session, yes: bool, question: str) -> None:
@@ -119,3 +120,9 @@ def confirm_taking(session: Session, yes: bool, question: str) -> None:
     )
     if not yes and sys.stdin.isatty():
         click.confirm(question, abort=True, err=True)
+
+
+def show_pending(taken: Document) -> None:
+    """Say why something that was taken back is not out of reach yet."""
+    if taken["pending"]:
+        note(f"! not yet: {clean(taken['pending'])}")

@@ -6,7 +6,7 @@ import sys
 import click
 
 from usenetsyncd.cli import completing, quantities
-from usenetsyncd.cli.commands.people import confirm_taking
+from usenetsyncd.cli.commands.people import confirm_taking, show_pending
 from usenetsyncd.cli.frame import Session, common, more, paged, passphrase_file, read_passphrase, seconds
 from usenetsyncd.cli.terminal import clean, note, say, show_table
 from usenetsyncd.errors import UsageError
@@ -144,12 +144,27 @@ def share_revoke(session: Session, share_id: str, yes: bool) -> None:
     found = session.client.post("shares", share_id, "revoke")
     if not session.show(found):
         say(f"{clean(share_id)} is revoked")
+        show_pending(found)
 
 
 @share.command("members")
 @click.argument("share_id", metavar="SHARE", shell_complete=completing.shares)
-@click.option("--add", "add", metavar="USER", multiple=True, help="Let somebody in (repeatable).")
-@click.option("--remove", "remove", metavar="USER", multiple=True, help="Take somebody out (repeatable).")
+@click.option(
+    "--add",
+    "add",
+    metavar="USER",
+    multiple=True,
+    shell_complete=completing.users,
+    help="Let somebody in (repeatable).",
+)
+@click.option(
+    "--remove",
+    "remove",
+    metavar="USER",
+    multiple=True,
+    shell_complete=completing.users,
+    help="Take somebody out (repeatable).",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @common
 def share_members(
@@ -161,7 +176,9 @@ def share_members(
     if remove:
         confirm_taking(session, yes, f"Take {', '.join(clean(user) for user in remove)} out?")
     for user in remove:
-        session.client.ask("DELETE", ("shares", share_id, "members", user))
+        taken = session.client.ask("DELETE", ("shares", share_id, "members", user))
+        if not session.json:
+            show_pending(taken)
     found = session.client.get("shares", share_id, "members")
     if session.show(found):
         return

@@ -58,10 +58,12 @@ class ShareTaken(Document, Share):
     """What became of a share that was taken back, or of which somebody was taken out.
 
     statement: what that reaches and what it does not, as a sentence. new_epoch: whether one begins because of it.
+    pending: why servers cannot hear of it yet; empty where nothing is in the way.
     """
 
     new_epoch: bool
     statement: str
+    pending: str = ""
 
 
 class User(Model):
@@ -90,6 +92,7 @@ class UserRemoved(Document):
     name: str
     shares: Sequence[str] = ()
     statement: str = ""
+    pending: str = ""
 
 
 class UserSpec(Request):

@@ -139,12 +139,15 @@ class PeopleOperations(Base):
         catalogue = self._daemon.catalogue
         row = catalogue.users.named(name)
         shares = catalogue.shares.of_member(row.id)
+        pending = [self._pending(self._folder_of(share_id)) for share_id in shares]
         for share_id in shares:
             self._dismiss(share_id, row)
         catalogue.users.remove(row.id)
         catalogue.events.add("info", "user_removed", f"{name} is shared with no more")
         statement = NOT_RECALLED + f"From the next versions on, {name} can read nothing." if shares else ""
-        return schema.UserRemoved(name=name, shares=shares, statement=statement)
+        return schema.UserRemoved(
+            name=name, shares=shares, statement=statement, pending=max(pending, default="")
+        )
 
     # -- helpers -----------------------------------------------------------------------------
 
@@ -161,6 +164,14 @@ class PeopleOperations(Base):
         self._daemon.sharing.moved_on(live)
         self._daemon.uploader.wake()
         self._daemon.publishing.wake()
+
+    def _pending(self, live: LiveFolder) -> str:
+        row = self._daemon.catalogue.folders.by_id(live.row)
+        if row.held:
+            return f"{live.name} is held: {row.reason}"
+        if row.paused or self._daemon.pauses.until(None) is not None:
+            return f"{live.name} is paused, and nothing is posted; usyncctl resume goes on"
+        return ""
 
     def _note(self, live: LiveFolder, code: str, told: str) -> None:
         self._daemon.catalogue.events.add("info", code, f"{live.name}: {told}", live.row)
@@ -190,7 +201,10 @@ class PeopleOperations(Base):
     def _taken(self, share_id: str, epoch: int | None, reaches: str) -> schema.ShareTaken:
         share = self._share(self._daemon.catalogue.shares.get(share_id))
         return schema.ShareTaken(
-            statement=NOT_RECALLED + reaches, new_epoch=epoch is not None, **_fields(share)
+            statement=NOT_RECALLED + reaches,
+            new_epoch=epoch is not None,
+            pending=self._pending(self._folder_of(share_id)),
+            **_fields(share),
         )
 
     def _user(self, row: UserRow) -> schema.User:
