@@ -134,8 +134,15 @@ class Protecting:
                 if self._stop.is_set():
                     return
                 self._step_safely(folder)
+            self._tidy()
             self._wake.wait(IDLE_WAIT_S)
             self._stop.wait(REST_S)
+
+    def _tidy(self) -> None:
+        try:
+            self._maker.tidy()
+        except UsenetSyncError as error:
+            log.error("staging_not_tidied", reason=str(error))
 
     def _step_safely(self, folder: LiveFolder) -> None:
         watched = self._watched_of(folder)

@@ -82,11 +82,14 @@ class ParityMaker:
         self._beat = beat
         self._bench: Workbench | None = None
         self._postponed: dict[int, float] = {}
+        self._staged: int | None = None  # not known before the first look
 
     # -- staged content --------------------------------------------------------------------
 
     def tidy(self) -> int:
         """Remove staged content that is posted, or that nothing wants; how many remain. Raises StagingFailed."""
+        if self._staged == 0:
+            return 0
         kept = 0
 
         def keep(seg_id: SegmentId) -> bool:
@@ -96,6 +99,7 @@ class ParityMaker:
             return wanted
 
         self._staging.sweep(keep)
+        self._staged = kept
         return kept
 
     def recover(self, folder: ParityFolder) -> None:
@@ -133,7 +137,7 @@ class ParityMaker:
         for content in encode_parity([content for _, content in contents], len(stripe.parity)):
             seg_id = segment_id(content_hash(keys.identity, content))
             if seg_id in missing:
-                self._staging.write(seg_id, content)
+                self._stage(seg_id, content)
                 missing.remove(seg_id)
         return not missing
 
@@ -198,7 +202,7 @@ class ParityMaker:
         keys = folder.keys_of(contents[0][0].epoch)
         parity = [segment_id(content_hash(keys.identity, content)) for content in made]
         for seg_id, content in zip(parity, made, strict=True):
-            self._staging.write(seg_id, content)
+            self._stage(seg_id, content)
         rows = [row for row, _ in contents]
         added = self._catalogue.stripes.add(folder.row, rows, parity, folder.copies, folder.priority).result()
         if added is None:
@@ -206,6 +210,10 @@ class ParityMaker:
             self._postpone(rows)
             return 0
         return count
+
+    def _stage(self, seg_id: SegmentId, content: bytes) -> None:
+        self._staged = None
+        self._staging.write(seg_id, content)
 
     def _contents(
         self, folder: ParityFolder, members: Sequence[SegmentRow]
