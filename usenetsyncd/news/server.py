@@ -15,6 +15,7 @@ from usenetsyncd.errors import Cancelled, NewsError, NoServer
 from usenetsyncd.model import ServerAccount, ServerRole
 from usenetsyncd.news.connection import Connection, Dialer, Setback, message_id_in
 from usenetsyncd.news.health import Health
+from usenetsyncd.news.naming import Naming
 from usenetsyncd.news.pool import Pool
 from usenetsyncd.news.records import IdPolicy, PostReceipt, ServerReport, ServerState
 from usenetsyncd.news.replies import ERRORS, Outcome, PoolEffect, ReplyTable
@@ -67,7 +68,7 @@ class Server:
         self._failures: Counter[str] = Counter()
         self._retired = False
         self._counts: Counter[str] = Counter()
-        self.id_policy = IdPolicy.UNKNOWN
+        self.naming = Naming(account.name, clock)
         self.largest_posted = 0
 
     @property
@@ -146,7 +147,7 @@ class Server:
                 started = self.clock.monotonic()
                 try:
                     reply = connection.post(article)
-                    return self._receipt(article, reply, self.clock.monotonic() - started)
+                    return self._receipt(connection, article, reply, self.clock.monotonic() - started)
                 except Setback as setback:
                     if setback.row.outcome is Outcome.LOGIN_AGAIN:
                         connection.login()
@@ -165,20 +166,14 @@ class Server:
             nobody.retry_after_s = error.retry_after_s
             raise nobody from error
 
-    def _receipt(self, article: OutgoingArticle, reply: Reply, took_s: float) -> PostReceipt:
+    def _receipt(
+        self, connection: Connection, article: OutgoingArticle, reply: Reply, took_s: float
+    ) -> PostReceipt:
         size_bytes = article.size_bytes
         self.count(posted=1, bytes_up=size_bytes)
         self.health.succeed()
         self.largest_posted = max(self.largest_posted, size_bytes)
-        ours = article.name.message_id
-        told = message_id_in(reply.text)
-        message_id = told or ours
-        if told == ours:
-            self.id_policy = IdPolicy.KEEPS
-        elif told is not None:
-            if self.id_policy is not IdPolicy.REWRITES:
-                log.warning("message_ids_rewritten", server=self.name, sent=ours, kept=message_id)
-            self.id_policy = IdPolicy.REWRITES
+        message_id = self.naming.settle(connection, article, message_id_in(reply.text))
         return PostReceipt(self.name, message_id, took_s, size_bytes)
 
     # -- trouble ----------------------------------------------------------------------------------
@@ -250,23 +245,22 @@ class Server:
             round(self.health.score(), 3),
             max(0.0, pool.held_until - self.clock.monotonic()) if pool.held_until else 0.0,
             rest.reason if rest else "",
-            self.id_policy,
+            self.naming.policy,
             self.largest_posted,
         )
 
     def learn(self, report: ServerReport) -> ServerReport:
         """Remember what a test found about ids and sizes; where it tried nothing, complete it with what is known."""
-        if report.id_policy is not IdPolicy.UNKNOWN:
-            self.id_policy = report.id_policy
+        self.naming.learn(report.id_policy)
         self.largest_posted = max(self.largest_posted, report.article_bytes)
         if report.article_bytes:
             return report
-        known = [_ID_POLICIES[self.id_policy]]
+        known = [_ID_POLICIES[self.naming.policy]]
         if self.largest_posted:
             known.append(f"has taken articles of up to {self.largest_posted // 1000:,} kB")
         return replace(
             report,
-            id_policy=self.id_policy,
+            id_policy=self.naming.policy,
             article_bytes=self.largest_posted,
             lines=(*report.lines, *known) if report.posting else report.lines,
         )

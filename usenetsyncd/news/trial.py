@@ -7,17 +7,15 @@ from typing import Final
 
 from usenetsyncd.model import SEGMENT_SIZE_BYTES, ArticleAddress, ArticleKind, MessageId
 from usenetsyncd.news.connection import Connection, Setback, message_id_in
-from usenetsyncd.news.overview import Walk, articles_in
+from usenetsyncd.news.naming import has, look_for
 from usenetsyncd.news.records import IdPolicy
-from usenetsyncd.news.replies import Outcome, Step
+from usenetsyncd.news.replies import Outcome
 from usenetsyncd.wire.article import OutgoingArticle, build_article
 from usenetsyncd.wire.keys import name_article
 
 SMALL_BYTES: Final = 1_000
 APPEARS_WITHIN_S: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Waits between the looks for it; some servers show an article only minutes after they took it."""
-
-_LOOKED_THROUGH: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,30 +61,22 @@ def _kilobytes(size_bytes: int) -> str:
 def _what_became(
     connection: Connection, article: OutgoingArticle, told: MessageId | None, wait: Callable[[float], None]
 ) -> tuple[IdPolicy, str]:
-    ours = article.name.message_id
     for delay_s in APPEARS_WITHIN_S:
         wait(delay_s)
-        if _has(connection, ours):
-            return IdPolicy.KEEPS, "keeps the message-ids that we give"
-        if told not in (None, ours) and _has(connection, told):
+        if told is not None and told != article.name.message_id and has(connection, told):
             return (
                 IdPolicy.REWRITES,
                 "changes message-ids and tells the new ones: they are kept and published",
             )
-        for group in article.newsgroups:
-            block = Walk(group).next_block(connection, _LOOKED_THROUGH) or b""
-            if any(articles_in(block, {article.name.subject.encode()})):
-                words = "changes message-ids without telling: checks take such articles for missing until found by subject"
-                return IdPolicy.SWALLOWS, words
+        policy, _ = look_for(connection, article)
+        if policy is IdPolicy.KEEPS:
+            return policy, "keeps the message-ids that we give"
+        if policy is IdPolicy.SWALLOWS:
+            return (
+                policy,
+                "changes message-ids without telling: each article is looked for by its subject, which is slow",
+            )
     return (
         IdPolicy.UNKNOWN,
         "took the article but does not show it yet; what it does with message-ids is unknown",
     )
-
-
-def _has(connection: Connection, message_id: MessageId | None) -> bool:
-    if message_id is None:
-        return False
-    connection.request(Step.STAT, [message_id])
-    _, row, _, _ = connection.answer()
-    return row.outcome is Outcome.DONE
