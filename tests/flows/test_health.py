@@ -9,9 +9,13 @@ from tests.flows.backbones import BOTH, Backbones, backbones
 from tests.plugins.clock import FakeClock
 from usenetsyncd.catalogue.findings import StoredArticle
 from usenetsyncd.flows import health as judging
+from usenetsyncd.flows import version_health as version_health_module
 from usenetsyncd.flows.health import HealthWord, folder_health
 from usenetsyncd.flows.repair import RepairSummary
+from usenetsyncd.flows.version_health import version_health
+from usenetsyncd.model import ArticleKind, PageRef
 from usenetsyncd.settings.layers import load_settings
+from usenetsyncd.wire.segment import content_hash, segment_id
 
 
 @pytest.fixture
@@ -106,3 +110,80 @@ def test_the_servers_are_those_of_the_settings(two: Backbones, tmp_path: Path) -
     health = folder_health(two.catalogue, two.row, load_settings(file).settings)
     assert health == two.health()
     assert health.word is HealthWord.DAMAGED
+
+
+# -- versions ------------------------------------------------------------------------------------------
+
+
+def words(shop: Backbones) -> dict[int, tuple[str, tuple[bytes, ...]]]:
+    versions = shop.catalogue.versions.list(shop.row).rows
+    told = version_health(shop.catalogue, shop.row, versions, shop.checked_servers())
+    return {one.version: (one.word.value, tuple(map(bytes, one.files))) for one in told}
+
+
+def article_of(shop: Backbones, path: str) -> StoredArticle:
+    """The article of a file that is a segment of its own."""
+    wanted = segment_id(content_hash(shop.keys.identity, (shop.root / path).read_bytes()))
+    (found,) = [one for one in shop.stored() if one.seg_id == wanted]
+    return found
+
+
+def test_each_version_has_a_health_of_its_own(two: Backbones) -> None:
+    two.segments(6)
+    two.commit()
+    assert words(two) == {1: ("unknown", ())}
+    two.verify()
+    assert words(two) == {1: ("restorable", ())}
+    second, first = article_of(two, "large1/00002"), article_of(two, "large1/00001")
+    two.write("large1/00002", b"another" * 9_000)
+    two.commit()
+    (two.root / "large1/00004").unlink()
+    two.commit()
+    two.verify()
+    assert set(words(two).values()) == {("restorable", ())}
+
+    two.lose([second])
+    two.verify()
+    # Only the first version has the file as it was.
+    assert words(two) == {
+        1: ("damaged", (b"large1/00002",)),
+        2: ("restorable", ()),
+        3: ("restorable", ()),
+    }
+    assert two.health().word is HealthWord.AT_RISK
+    two.lose([first])
+    two.verify()
+    assert {version: word for version, (word, _) in words(two).items()} == {
+        1: "damaged",
+        2: "at_risk",
+        3: "at_risk",
+    }
+    two.hide_source()
+    assert words(two) == {
+        1: ("damaged", (b"large1/00001", b"large1/00002")),
+        2: ("damaged", (b"large1/00001",)),
+        3: ("damaged", (b"large1/00001",)),
+    }
+
+
+def test_pages_that_versions_share_are_looked_into_once(
+    two: Backbones, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.fill("many", 4_000, seed=5)
+    two.segments(2)
+    two.commit()
+    for number in range(3):
+        two.write(f"small{number}", bytes([number]) * 100)
+        two.commit()
+    two.lose([one for one in two.stored() if one.kind is ArticleKind.DATA and one.length == 60_000][:1])
+    two.verify()
+    opened: list[PageRef] = []
+    original = version_health_module.open_root
+
+    def counting(ref: PageRef, load):  # type: ignore[no-untyped-def]
+        opened.append(ref)
+        return original(ref, load)
+
+    monkeypatch.setattr(version_health_module, "open_root", counting)
+    assert {word for word, _ in words(two).values()} == {"at_risk"}
+    assert len(opened) == len(set(opened)) > 4

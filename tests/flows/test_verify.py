@@ -11,12 +11,14 @@ import pytest
 from tests.flows.backbones import BOTH, JUDGE, Backbones, backbones
 from tests.plugins.clock import FakeClock
 from usenetsyncd.catalogue.catalogue import Catalogue
-from usenetsyncd.catalogue.findings import Damage
+from usenetsyncd.catalogue.findings import Damage, StoredArticle
+from usenetsyncd.errors import NotFound
 from usenetsyncd.flows import verify as verifying
 from usenetsyncd.flows.health import HealthWord
 from usenetsyncd.flows.reindex import ReindexOptions
 from usenetsyncd.flows.verify import Verification, VerifyRequest, VerifySummary
 from usenetsyncd.loopback.faults import Damage as Spoiling
+from usenetsyncd.wire.keys import ReadKeys
 
 
 @pytest.fixture
@@ -238,6 +240,22 @@ def test_copies_of_one_segment_are_counted_together(two: Backbones, monkeypatch:
     two.news.replace_accounts(accounts)
     summary = two.verify()
     assert (summary.checked, two.health().backbones) == (10, {1: 5})
+
+
+def test_an_article_whose_keys_are_gone_is_nobodys_business(two: Backbones) -> None:
+    """An envelope of a share that is no more: it can be neither named nor opened."""
+    two.post_on_each(3)
+    gone = two.on("east")[1]
+
+    def keys_of(article: StoredArticle) -> ReadKeys:
+        if article.key == gone.key:
+            raise NotFound("its share is no more")
+        return two.keys
+
+    scope = replace(two.scope(), keys_of=keys_of)
+    summary = Verification(scope, VerifyRequest(two.row, full=True)).run()
+    assert (summary.checked, summary.unknown, summary.missing, summary.finished) == (5, 0, 0, True)
+    assert two.found() == set()
 
 
 # -- servers with ids of their own ---------------------------------------------------------------------

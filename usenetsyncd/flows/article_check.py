@@ -77,7 +77,7 @@ class ArticleCheck:
         known: Known,
     ) -> bool:
         """What is said to be there is fetched when it was drawn, or when it was found to be bad once."""
-        if told[article.key] is not Condition.GOOD:
+        if told.get(article.key) is not Condition.GOOD:
             return False
         return (server, article.key) in drawn or any(
             one.server == server and one.generation == article.generation
@@ -200,10 +200,12 @@ class Figures:
                 self.good += condition is Condition.GOOD
 
     def _count_holders(self, checked: Checked) -> None:
-        holders: dict[int, set[str]] = {article.segment_row: set() for article in checked.articles}
+        holders: dict[int, set[str]] = {}
         for name, found in (*checked.asked.items(), *checked.elsewhere.items()):
             for key, condition in found.items():
-                if condition is Condition.GOOD:
-                    holders[key.segment_row].add(name)
+                if condition is not Condition.UNKNOWN:
+                    servers = holders.setdefault(key.segment_row, set())
+                    if condition is Condition.GOOD:
+                        servers.add(name)
         for names in holders.values():
             self.backbones[len(names)] = self.backbones.get(len(names), 0) + 1

@@ -106,7 +106,7 @@ class Inspector:
         self.servers = servers
 
     def ask(self, wanted: Mapping[str, Sequence[StoredArticle]]) -> Conditions:
-        """Who says that they have which. Raises Cancelled."""
+        """Who says that they have which. An article without keys is left out. Raises Cancelled."""
         return self._side_by_side(self._ask, wanted)
 
     def read(self, wanted: Mapping[str, Sequence[StoredArticle]]) -> Conditions:
@@ -148,7 +148,7 @@ class Inspector:
 
     def _ask(self, server: str, articles: Sequence[StoredArticle]) -> dict[ArticleKey, Condition]:
         named = self._named(articles)
-        told = dict.fromkeys((article.key for article in articles), Condition.UNKNOWN)
+        told = dict.fromkeys((article.key for article, _ in named.values()), Condition.UNKNOWN)
         try:
             presence = self._news.stat([*named], server=server or None)
         except Cancelled:
@@ -161,7 +161,7 @@ class Inspector:
 
     def _read(self, server: str, articles: Sequence[StoredArticle]) -> dict[ArticleKey, Condition]:
         named = self._named(articles)
-        told = dict.fromkeys((article.key for article in articles), Condition.UNKNOWN)
+        told = dict.fromkeys((article.key for article, _ in named.values()), Condition.UNKNOWN)
         lock = Lock()
 
         def look_into(one: MessageId, raw: bytes | None, error: NewsError | None) -> None:

@@ -16,7 +16,7 @@ from usenetsyncd.errors import FolderError
 from usenetsyncd.flows.availability import CheckedServers
 from usenetsyncd.folders.root import PATH_ONLY, FolderRoot
 from usenetsyncd.folders.statkey import FileKey
-from usenetsyncd.model import ArticleKind, RelativePath, ServerRole
+from usenetsyncd.model import ArticleKind, RelativePath, SegmentId, ServerRole
 from usenetsyncd.settings.schema import Settings
 
 PAGE = 500
@@ -54,20 +54,24 @@ class FolderHealth:
 
 def folder_health(catalogue: Catalogue, folder_row: int, settings: Settings) -> FolderHealth:
     """The health of a folder with the servers of the running configuration. Raises NotFound."""
+    return assess(catalogue, folder_row, servers_of(settings))
+
+
+def servers_of(settings: Settings) -> CheckedServers:
+    """Who can be asked for articles, by the settings."""
     by_priority = sorted(settings.servers, key=lambda server: server.priority)
-    reading = tuple(server.name for server in by_priority if ServerRole.READ in server.roles)
-    verifying = tuple(server.name for server in by_priority if ServerRole.VERIFY in server.roles)
-    return assess(catalogue, folder_row, CheckedServers(reading, verifying))
+    return CheckedServers(
+        tuple(server.name for server in by_priority if ServerRole.READ in server.roles),
+        tuple(server.name for server in by_priority if ServerRole.VERIFY in server.roles),
+    )
 
 
 def assess(catalogue: Catalogue, folder_row: int, servers: CheckedServers) -> FolderHealth:
     """The same, given the servers."""
     folder = catalogue.folders.by_id(folder_row)
     toll = _Toll()
-    after = 0
-    while rows := catalogue.findings.segments(folder_row, after, PAGE):
-        _judge(catalogue, folder, servers, rows, toll)
-        after = rows[-1]
+    for segment in hurt_segments(catalogue, folder, servers):
+        toll.add(segment)
     if toll.lost:
         word = HealthWord.DAMAGED
     elif toll.lost_of_older or toll.at_risk:
@@ -86,6 +90,65 @@ def assess(catalogue: Catalogue, folder_row: int, servers: CheckedServers) -> Fo
     )
 
 
+class Fate(StrEnum):
+    """What the loss of an article means for its segment."""
+
+    AT_RISK = "at_risk"  # it can be had all the same, or made again
+    LOST = "lost"  # it is nowhere any more, and files of the newest version need it
+    LOST_OF_OLDER = "lost_of_older"  # it is nowhere any more, and at most older versions need it
+
+
+@dataclass(frozen=True, slots=True)
+class HurtSegment:
+    """A segment of which an article is not where it belongs. under_way: all such articles are being posted again."""
+
+    segment_row: int
+    kind: ArticleKind
+    seg_id: SegmentId
+    fate: Fate
+    under_way: bool
+    paths: tuple[RelativePath, ...] = ()
+
+
+def hurt_segments(catalogue: Catalogue, folder: FolderRow, servers: CheckedServers) -> Iterator[HurtSegment]:
+    """All of a folder, in the order of their rows, a page of them in memory at a time."""
+    after = 0
+    while rows := catalogue.findings.segments(folder.id, after, PAGE):
+        yield from _judge(catalogue, folder, servers, rows)
+        after = rows[-1]
+
+
+def _judge(
+    catalogue: Catalogue, folder: FolderRow, servers: CheckedServers, rows: Sequence[int]
+) -> Iterator[HurtSegment]:
+    """Those of some segments with findings that are hurt."""
+    articles = catalogue.findings.articles_of(rows)
+    hurt: dict[int, list[DamagedArticle]] = {}
+    nowhere: set[int] = set()
+    for row in rows:
+        copies = [one for one in articles.get(row, ()) if one.state is not ArticleState.ABANDONED]
+        found = [one for one in copies if is_hurt(servers, one)]
+        if found:
+            hurt[row] = found
+            if not is_held(servers, copies):
+                nowhere.add(row)
+    lost = nowhere - rebuildable(catalogue, servers, nowhere) if nowhere else set()
+    from_files = [row for row in lost if hurt[row][0].article.kind in _OF_FILES]
+    sources = catalogue.segments.sources_of(from_files) if from_files else {}
+    for row, found in hurt.items():
+        article = found[0].article
+        fate = Fate.AT_RISK
+        paths: tuple[RelativePath, ...] = ()
+        if row in lost and article.kind in _OF_FILES:
+            known = sources.get(row, [])
+            if not known:
+                fate = Fate.LOST_OF_OLDER
+            elif not is_intact(folder.root, known, article.length):
+                fate, paths = Fate.LOST, tuple(source.path for source in known)
+        under_way = all(one.state is not ArticleState.POSTED for one in found)
+        yield HurtSegment(row, article.kind, article.seg_id, fate, under_way, paths)
+
+
 @dataclass(slots=True)
 class _Toll:
     """Segments by what their losses mean. under_way: of those at risk, the ones that are being posted again."""
@@ -96,38 +159,14 @@ class _Toll:
     under_way: int = 0
     files: set[RelativePath] = field(default_factory=set)
 
-
-def _judge(
-    catalogue: Catalogue, folder: FolderRow, servers: CheckedServers, rows: Sequence[int], toll: _Toll
-) -> None:
-    """Count some segments that have findings."""
-    articles = catalogue.findings.articles_of(rows)
-    nowhere: dict[int, DamagedArticle] = {}
-    for row in rows:
-        copies = [one for one in articles.get(row, ()) if one.state is not ArticleState.ABANDONED]
-        hurt = [one for one in copies if is_hurt(servers, one)]
-        if not hurt:
-            continue
-        toll.at_risk += 1
-        toll.under_way += all(one.state is not ArticleState.POSTED for one in hurt)
-        if not is_held(servers, copies):
-            nowhere[row] = hurt[0]
-    if not nowhere:
-        return
-    saved = rebuildable(catalogue, servers, nowhere)
-    wanted = [row for row, one in nowhere.items() if one.article.kind in _OF_FILES and row not in saved]
-    for row, sources in catalogue.segments.sources_of(wanted).items() if wanted else ():
-        if is_intact(folder.root, sources, nowhere[row].article.length):
-            saved.add(row)
-        else:
-            toll.at_risk -= 1
-            toll.lost += 1
-            saved.add(row)
-            toll.files.update(source.path for source in sources[: FILES_NAMED - len(toll.files)])
-    # No file on this machine has ever had it since: an older version may.
-    unused = sum(row not in saved for row in wanted)
-    toll.at_risk -= unused
-    toll.lost_of_older += unused
+    def add(self, segment: HurtSegment) -> None:
+        """Count one."""
+        self.lost += segment.fate is Fate.LOST
+        self.lost_of_older += segment.fate is Fate.LOST_OF_OLDER
+        if segment.fate is Fate.AT_RISK:
+            self.at_risk += 1
+            self.under_way += segment.under_way
+        self.files.update(segment.paths[: FILES_NAMED - len(self.files)])
 
 
 def is_hurt(servers: CheckedServers, one: DamagedArticle) -> bool:

@@ -189,7 +189,7 @@ class Repair:
                 homes.setdefault(self._scope.servers.home(one.article), []).append(one.article)
         told = inspector.ask(homes)
         there = {
-            home: [article for article in articles if told[home][article.key] is Condition.GOOD]
+            home: [article for article in articles if told[home].get(article.key) is Condition.GOOD]
             for home, articles in homes.items()
         }
         for home, found in inspector.read(there).items():
@@ -200,8 +200,10 @@ class Repair:
         for one in hurt:
             article = one.article
             home = self._scope.servers.home(article)
-            condition = told.get(home, {}).get(article.key, Condition.MISSING)
-            if condition is Condition.GOOD:
+            condition = told.get(home, {}).get(article.key, Condition.UNKNOWN)
+            if one.state is ArticleState.FAILED:
+                still.append(one)
+            elif condition is Condition.GOOD:
                 returned.append(Seen(article.segment_row, article.copy, article.generation, home, None))
             elif condition is Condition.UNKNOWN:
                 unasked += 1
