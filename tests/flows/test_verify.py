@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from tests.flows.backbones import BOTH, JUDGE, Backbones, backbones
+from tests.flows.workshop import wait_until
 from tests.plugins.clock import FakeClock
 from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.findings import Damage, StoredArticle
@@ -204,6 +205,23 @@ def test_a_stopped_check_goes_on_where_it_was(two: Backbones, monkeypatch: pytes
     # Two of east were left, and it is asked for what west has lost.
     assert two.servers["east"].counters.commands["STAT"] - asked == 2 + 4
     assert [report.checked for report in reports] == [4, 8]
+
+
+def test_a_stop_does_not_wait_for_a_slow_server(two: Backbones) -> None:
+    two.post_on_each(6)
+    two.witness.set([{"match": {"command": "STAT", "after": 2}, "act": {"delay": 30}}])
+    summaries: list[VerifySummary] = []
+    thread = threading.Thread(target=lambda: summaries.append(two.verify()))
+    thread.start()
+    wait_until(lambda: two.servers["east"].counters.commands["STAT"] >= 3, "the server is asked, and slow")
+    two.stop.set()
+    thread.join(20)
+    assert not thread.is_alive()
+    (summary,) = summaries
+    assert (summary.finished, summary.checked) == (False, 0)
+    two.witness.clear()
+    two.stop.clear()
+    assert two.verify().checked == 12
 
 
 def test_a_check_survives_the_process(two: Backbones, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,7 @@ class Inspector:
         named = self._named(articles)
         told = dict.fromkeys((article.key for article, _ in named.values()), Condition.UNKNOWN)
         try:
-            presence = self._news.stat([*named], server=server or None)
+            presence = self._news.stat([*named], server=server or None, stop=self._stop)
         except Cancelled:
             raise
         except (NewsError, NotFound) as error:

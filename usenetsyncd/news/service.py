@@ -114,13 +114,17 @@ class NewsService:
     # -- reading ----------------------------------------------------------------------------------
 
     def stat(
-        self, ids: Sequence[MessageId], role: ServerRole = ServerRole.READ, server: str | None = None
+        self,
+        ids: Sequence[MessageId],
+        role: ServerRole = ServerRole.READ,
+        server: str | None = None,
+        stop: threading.Event | None = None,
     ) -> dict[MessageId, Presence]:
         """Ask for articles without fetching them, pipelined.
 
         server: ask this one only (NotFound if there is none). Otherwise those of the role in turn (for VERIFY without
         any such server, the reading ones): present if one has it, missing if all say so, else unknown. That a server
-        says it has an article is no proof that it gives it out.
+        says it has an article is no proof that it gives it out. Raises Cancelled after stop is set or after close().
         """
         found: dict[MessageId, Presence] = {}
 
@@ -133,7 +137,7 @@ class NewsService:
                 )
 
         self._retrieve(
-            Step.STAT, ids, note, None, self._named(server) if server else self._ranked(role), modest=True
+            Step.STAT, ids, note, stop, self._named(server) if server else self._ranked(role), modest=True
         )
         return found
 
