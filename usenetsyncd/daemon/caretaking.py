@@ -24,7 +24,7 @@ log = structlog.get_logger("verify")
 
 # What somebody found who asked is left to him for so long before it is repaired without him.
 GRACE_S = 900.0
-# A check to which some server gave no answer is done again this soon.
+# A check to which some server gave no answer is done again this soon, and a repair that left something over.
 AGAIN_S = 3_600.0
 
 
@@ -109,10 +109,17 @@ class Caretaker:
                 self._book.renew(folder)
             if found:
                 tell_damage(self._catalogue, folder, summary)
+            if found or (summary.checked and self._left_over(folder)):
                 self.repair(folder)
             return summary.finished
 
         return run
+
+    def _left_over(self, folder: LiveFolder) -> bool:
+        """Whether an earlier repair could not bring back everything: what has come back since may help."""
+        if self._book.of(folder.row).word not in (HealthWord.AT_RISK, HealthWord.DAMAGED):
+            return False
+        return self._clock.now() - repaired_at(self._catalogue, folder.row) >= AGAIN_S
 
     # -- what is lost ----------------------------------------------------------------------------
 

@@ -23,7 +23,9 @@ from usenetsyncd.loopback.server import LoopbackServer
 from usenetsyncd.model import SEGMENT_SIZE_BYTES
 
 SMALL_FILES = 400
-LOST_OF_EACH = 10
+LOST_OF_EACH = 15
+# Each stripe of the folder as it is first has three parity segments: any three articles may go.
+LOST_WITH_THE_DISK = 3
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
 WAIT = "120s"
@@ -58,6 +60,7 @@ class _Story:
         self._photos = place / "home" / "photos"
         self._started = time.monotonic()
         self._spool = place / "server"
+        self._dice = random.Random(7)  # noqa: S311 - a demo, not a key
 
     def play(self) -> int:
         self._say("UsenetSync demo: a folder goes to a news server and comes back somewhere else.\n")
@@ -70,17 +73,36 @@ class _Story:
             host, port = server.address
             self._scene(f"A news server of our own listens on {host}:{port}; any other would do.")
             with self._daemon("first", f"- {{id: photos, path: {self._photos}}}", host, port) as first:
-                string = self._publish(first)
-            self._lose_articles(server)
+                first.call("wait", "--idle", "--timeout", WAIT)
+                first.show("status")
+                self._lose_the_disk(first, server)
+                string = self._work_on(first)
+                self._lose_articles(first, server)
             restored = self._place / "elsewhere" / "photos"
             with self._daemon("second", "", host, port) as second:
                 self._scene("A second machine knows the server and the string, and nothing else.")
-                second.call("restore", "-", "--to", str(restored), stdin=string)
+                second.show("restore", "-", "--to", str(restored), stdin=string)
             return self._compare(restored)
 
-    def _publish(self, daemon: "_DaemonProcess") -> str:
+    def _lose_the_disk(self, daemon: "_DaemonProcess", server: LoopbackServer) -> None:
+        away = self._photos.with_name("a disk that is not mounted")
+        self._photos.rename(away)
+        large = [one for one in server.message_ids() if len(server.article(one)) > SEGMENT_SIZE_BYTES // 2]
+        for message_id in self._dice.sample(large, LOST_WITH_THE_DISK):
+            server.remove(message_id)
+        self._scene(
+            f"The disk with the folder is gone, and the server loses {LOST_WITH_THE_DISK} articles as well. The rest of their\n"
+            "          stripes, and parity, still give back what was in them."
+        )
+        self._verify_and_repair(daemon)
+        away.rename(self._photos)
+        self._scene(
+            "The disk is back. An empty mount point was no deletion: nothing was forgotten meanwhile."
+        )
+        daemon.call("scan", "photos", "--wait")
         daemon.call("wait", "--idle", "--timeout", WAIT)
-        daemon.show("status")
+
+    def _work_on(self, daemon: "_DaemonProcess") -> str:
         self._scene("Somebody works in it: files are edited, renamed, removed. Nobody tells the daemon.")
         _edit_tree(self._photos)
         time.sleep(0.3)  # the daemon is killed while it is busy with that
@@ -90,18 +112,25 @@ class _Story:
         daemon.show("versions", "photos")
         share = json.loads(daemon.call("share", "create", "photos", "--access", "public", "--json"))
         daemon.call("wait", "--idle", "--timeout", WAIT)
-        self._scene(f"One string gives the folder to whoever has it:\n\n    {share['string']}")
+        self._scene(f"One string gives the folder to whoever has it:\n\n    {share['string']}\n")
         return str(share["string"])
 
-    def _lose_articles(self, server: LoopbackServer) -> None:
+    def _lose_articles(self, daemon: "_DaemonProcess", server: LoopbackServer) -> None:
         ids = server.message_ids()
-        lost = random.Random(7).sample(ids, max(1, len(ids) // LOST_OF_EACH))  # noqa: S311 - a demo, not a key
+        lost = self._dice.sample(ids, max(1, len(ids) // LOST_OF_EACH))
         for message_id in lost:
             server.remove(message_id)
         self._scene(
-            f"The server loses {len(lost)} of {len(ids)} articles. There are two copies of each, under other names,\n"
-            "sealed with other keys; who lacks one asks for the other."
+            f"The server loses {len(lost)} of its {len(ids)} articles, as servers do after some years."
         )
+        self._verify_and_repair(daemon)
+        self._scene("Is everything there now? Each article is fetched, opened and hashed.")
+        daemon.show("verify", "photos", "--full")
+        daemon.show("status")
+
+    def _verify_and_repair(self, daemon: "_DaemonProcess") -> None:
+        daemon.show("verify", "photos", ends_with=ExitCode.ATTENTION)
+        daemon.show("repair", "photos")
 
     def _compare(self, restored: Path) -> int:
         expected, found = _hashes(self._photos), _hashes(restored)
@@ -129,7 +158,7 @@ class _Story:
             "version: 1\n"
             f"servers: [{{name: demo, host: {host}, port: {port}, tls: none, connections: 4}}]\n"
             "newsgroups: [alt.binaries.test]\n"
-            "defaults: {settle: 500ms, redundancy: {copies: 2, parity: 0%}}\n"
+            "defaults: {settle: 500ms, redundancy: {copies: 1, parity: 30%}}\n"
             f"folders:\n  {folders or '[]'}\n"
             f"storage: {{data_dir: {home / 'state'}}}\n"
             f"control: {{socket: {home / 's'}}}\n",
@@ -180,17 +209,18 @@ class _DaemonProcess:
                 self._process.kill()
                 self._process.wait()
 
-    def call(self, *arguments: str, stdin: str | None = None) -> str:
-        """Run the client, told in the transcript; its standard output. Raises DemoFailed unless it exits with 0."""
+    def call(self, *arguments: str, stdin: str | None = None, ends_with: ExitCode = ExitCode.DONE) -> str:
+        """Run the client, told in the transcript; its standard output. Raises DemoFailed for another exit code."""
         self._say(f"          $ usyncctl {' '.join(arguments)}")
         done = self._client(*arguments, stdin=stdin)
-        if done.returncode != 0:
-            raise DemoFailed(f"usyncctl {arguments[0]} exited with {done.returncode}: {done.stderr.strip()}")
+        if done.returncode != ends_with:
+            told = f"{done.stdout}{done.stderr}".strip()
+            raise DemoFailed(f"usyncctl {arguments[0]} exited with {done.returncode}: {told}")
         return done.stdout
 
-    def show(self, *arguments: str) -> None:
+    def show(self, *arguments: str, stdin: str | None = None, ends_with: ExitCode = ExitCode.DONE) -> None:
         """Run the client and show what it prints."""
-        for line in self.call(*arguments).rstrip().splitlines():
+        for line in self.call(*arguments, stdin=stdin, ends_with=ends_with).rstrip().splitlines():
             self._say(f"            {line}")
 
     def _client(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -34,6 +34,7 @@ POLL_SHARE = 10
 ROUNDS = 5
 ROUND_S = 1.0
 FAILURES_KEPT = 100
+PASSES = 4
 _COUNTS = (
     *("reposted", "rebuilt", "unrepairable", "waiting"),
     *("from_source", "from_copy", "returned", "vanishing", "unasked"),
@@ -55,16 +56,20 @@ class _UnderWay:
 
 @dataclass(slots=True)
 class _Count:
-    """What came of a folder's repair, over all processes that had a hand in it."""
+    """What came of a folder's repair, over all passes and all processes that had a hand in it."""
 
-    carried: Mapping[str, int]
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTS, 0))
+    counts: dict[str, int]
+    carried: Mapping[str, int] = field(default_factory=dict)
     failures: tuple[tuple[str, str], ...] = ()
 
+    def carry(self) -> None:
+        """Another pass begins."""
+        self.carried = dict(self.counts)
+
     def take(self, summary: RepairSummary) -> None:
-        """The figures of this process so far."""
+        """The figures of this pass so far."""
         for name in _COUNTS:
-            # What an earlier process left for want of content or of an answer was looked at again by this one.
+            # What an earlier pass left for want of content or of an answer was looked at again by this one.
             anew = name in ("unrepairable", "unasked", "waiting")
             before = 0 if anew else self.carried.get(name, 0)
             self.counts[name] = before + getattr(summary, name, 0)
@@ -128,9 +133,28 @@ class Repairing:
 
     def _repair(self, folder: LiveFolder, job: JobRow, stop: threading.Event, far: "_Far") -> Progress:
         dry_run = bool(job.params["dry_run"])
-        count = _Count(self._carried(folder, job))
+        count = _Count({**dict.fromkeys(_COUNTS, 0), **self._carried(folder, job)})
         if not dry_run:
             note_repair(self._catalogue, folder.row, self._scopes.clock.now())
+
+        for _ in range(PASSES):
+            summary = self._pass(folder, dry_run, stop, count, far)
+            if dry_run or not job.params["wait"]:
+                break
+            self._see_through(folder, stop, count, far)
+            # What has come back may be what the others of its stripe were waiting for.
+            if not summary.unrepairable or not summary.reposted:
+                break
+        health = self._book.renew(folder)
+        if not dry_run:
+            self._tell(folder, count.counts)
+        return _as_part(folder, count, health)
+
+    def _pass(
+        self, folder: LiveFolder, dry_run: bool, stop: threading.Event, count: _Count, far: "_Far"
+    ) -> RepairSummary:
+        """Queue what can be made again now. Raises Cancelled."""
+        count.carry()
 
         def on_progress(summary: RepairSummary) -> None:
             count.take(summary)
@@ -139,16 +163,11 @@ class Repairing:
         repair = Repair(self._scopes.of(stop), RepairRequest(folder.row, dry_run), on_progress, self._wake)
         summary = repair.run()
         count.take(summary)
+        count.counts["waiting"] = summary.unasked
         far("posting", count)
         if not summary.finished:
             raise Cancelled("the repair was interrupted")
-        count.counts["waiting"] = summary.unasked
-        if not dry_run and job.params["wait"]:
-            self._see_through(folder, stop, count, far)
-        health = self._book.renew(folder)
-        if not dry_run:
-            self._tell(folder, count.counts)
-        return _as_part(folder, count, health)
+        return summary
 
     def _carried(self, folder: LiveFolder, job: JobRow) -> Mapping[str, int]:
         """What earlier processes have done of this job: written down now and then, or else to be seen in the queue."""

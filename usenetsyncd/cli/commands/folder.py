@@ -121,10 +121,21 @@ def _health(found: Document) -> list[tuple[str, str]]:
         *(("not whole", path) for path in damage["files"][:FILES_SHOWN]),
         ("", f"and {hidden} more: usyncctl folder show {found['id']} --json" if hidden > 0 else ""),
         ("kept on", ", ".join(kept)),
+        ("protection", _protection(found)),
         ("verified", quantities.stamp(found["verified_at"]) if found["verified_at"] else "never"),
         ("last check", checked),
         ("next check", quantities.stamp(found["next_check_at"]) if found["next_check_at"] else ""),
     ]
+
+
+def _protection(found: Document) -> str:
+    redundancy = found["options"].get("redundancy", {})
+    told = [quantities.plural(copies, "copy")] if (copies := redundancy.get("copies", 1)) > 1 else []
+    if found["unprotected"] is not None:
+        told.append(f"parity {quantities.percent(redundancy.get('parity', 0))}")
+    if found["unprotected"]:
+        told.append(f"{quantities.plural(found['unprotected'], 'segment')} still without")
+    return ", ".join(told) or "one copy, no parity: what a server loses can only come from the files"
 
 
 @folder.command("errors")

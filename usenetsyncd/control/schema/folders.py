@@ -27,7 +27,11 @@ class FolderList(Document):
 
 
 class FolderDetail(Document, Folder):
-    """Everything about one folder. options: its settings as the YAML spells them; activity: what is done now."""
+    """Everything about one folder.
+
+    options: its settings as the YAML spells them. activity: what is done now. unprotected: posted segments that wait
+    for their parity; None for a folder without any.
+    """
 
     fingerprint: str = ""
     directories: int = 0
@@ -42,6 +46,7 @@ class FolderDetail(Document, Folder):
     damage: Damage = Damage()
     last_check: LastCheck | None = None
     next_check_at: Moment | None = None
+    unprotected: int | None = None
     options: Mapping[str, Any] = Field(default_factory=dict)
 
 

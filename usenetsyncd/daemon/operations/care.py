@@ -103,5 +103,10 @@ class CareOperations(Base):
             found.append(schema.Trouble(code="unasked", message=message, action="usyncctl server list"))
         return found
 
+    def _unprotected(self, folder: LiveFolder) -> int | None:
+        if not folder.settings.redundancy.parity:
+            return None
+        return self._daemon.catalogue.stripes.unprotected_count(folder.row)
+
     def _next_check_at(self, folder: LiveFolder) -> float | None:
         return self._daemon.caretaker.next_check_at(folder)

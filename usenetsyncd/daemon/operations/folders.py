@@ -47,6 +47,7 @@ class FolderOperations(CareOperations):
             damage=self._damage(live),
             last_check=self._last_check(live),
             next_check_at=self._next_check_at(live),
+            unprotected=self._unprotected(live),
             options=live.settings.model_dump(mode="json", exclude={"id", "path"}),
         )
 
