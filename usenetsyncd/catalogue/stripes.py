@@ -228,7 +228,7 @@ class Stripes:
         return bool(
             self._count(
                 "SELECT count(*) FROM folder f JOIN segment s ON s.folder_id = f.id AND s.kind = 5 AND s.seg_id = ? "  # noqa: S608
-                f"JOIN article a ON a.segment_id = s.id WHERE a.state {_UNFINISHED}",
+                f"JOIN article a ON a.segment_id = s.id WHERE f.removed_at IS NULL AND a.state {_UNFINISHED}",
                 (seg_id,),
             )
         )
@@ -287,6 +287,15 @@ class Stripes:
             for _, copy, generation, kind, seg_id, message_id in rows:
                 at = ArticleAddress(ArticleKind(kind), seg_id, copy, generation)
                 yield Override(at, MessageId(message_id))
+
+    def message_id(self, folder_id: int, at: ArticleAddress) -> MessageId | None:
+        """The id that a server gave this article instead of its own, where one did."""
+        row = self._readers.fetch_one(
+            "SELECT o.message_id FROM segment s JOIN override o ON o.segment_id = s.id AND o.copy = ? "
+            "AND o.generation = ? WHERE s.folder_id = ? AND s.kind = ? AND s.seg_id = ?",
+            (at.copy, at.generation, folder_id, int(at.kind), at.id),
+        )
+        return None if row is None else MessageId(row[0])
 
     def copy_index(self, folder_id: int, after: int, priority: Priority) -> "Future[int]":
         """A second copy of the index segments of rows above ``after``, and of the newest head; how many are queued."""

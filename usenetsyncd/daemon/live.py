@@ -60,6 +60,7 @@ class LiveFolders:
         self._catalogue = catalogue
         self._vault = vault
         self._by_row: Mapping[int, LiveFolder] = {}
+        self._groups: tuple[str, ...] = ()
         self._lock = threading.Lock()
 
     def load(self, settings: Settings) -> None:
@@ -73,6 +74,7 @@ class LiveFolders:
                 if row.id not in loaded:
                     self._catalogue.folders.remove(row.id).result()
             self._by_row = loaded
+            self._groups = settings.newsgroups
 
     def renew_epoch(self, row: int) -> None:
         """The folder's epoch was moved on: what is read and hashed from now on is of the new one."""
@@ -97,6 +99,10 @@ class LiveFolders:
                 return folder
         names = ", ".join(sorted(folder.name for folder in self)) or "none yet"
         raise NotFound(f"no folder named '{name}' (folders: {names})")
+
+    def newsgroups(self) -> list[str]:
+        """All that anything of ours, or of those who share with us, may be in."""
+        return sorted({*self._groups, *(group for folder in self for group in folder.newsgroups)})
 
     def posting_of(self, row: int) -> FolderPosting | None:
         """What the uploader needs; None when the folder is not configured any more."""

@@ -120,7 +120,7 @@ class Protecting:
         if rebuilder is None or epoch != folder.epoch:
             source = CatalogueStripes(self._catalogue, row)
             rings = folder.epochs.rings(folder.epoch)
-            rebuilder = Rebuilder(self._news, rings, source, self._stop, clock=self._clock)
+            rebuilder = Rebuilder(self._news, rings, source, self._stop, source.name_of, self._clock)
             self._rebuilders[row] = folder.epoch, rebuilder
         return rebuilder
 

@@ -60,7 +60,7 @@ class Publishing:
         self._told: set[int] = set()
         self._posting: dict[int, VersionRow] = {}
         self._building: int | None = None
-        self._last_built: dict[int, float] = {}
+        self._waiting_since: dict[int, float] = {}
         self._not_before: dict[int, float] = {}
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -133,7 +133,7 @@ class Publishing:
             self._on_published(folder)
             self._told.add(folder.row)
         if self._should_build(folder) and self._allows(folder):
-            self._last_built[folder.row] = self._clock.monotonic()
+            self._waiting_since[folder.row] = self._clock.monotonic()
             self._building = folder.row
             try:
                 self._posting[folder.row] = publisher.build()
@@ -156,12 +156,15 @@ class Publishing:
         versions = self._catalogue.versions
         if epoch_awaits_version(self._catalogue, folder.row):
             return True
+        now = self._clock.monotonic()
         if not versions.any_ready(folder.row):
+            self._waiting_since[folder.row] = now
             return self._heartbeat_due(row.version, row.published_at) or self._lists_due(folder, row.version)
-        if row.pending_articles == 0 and not self._scanning(folder.name):
-            return not self._awaits_parity(folder, row.version)
-        since = self._clock.monotonic() - self._last_built.setdefault(folder.row, self._clock.monotonic())
-        return since >= PARTIAL_EVERY_S
+        done = row.pending_articles == 0 and not self._scanning(folder.name)
+        if done and not self._awaits_parity(folder, row.version):
+            return True
+        # Parity of much that was posted long ago takes days: no change waits for that either.
+        return now - self._waiting_since.setdefault(folder.row, now) >= PARTIAL_EVERY_S
 
     def _heartbeat_due(self, version: int, published_at: float | None) -> bool:
         return version > 0 and published_at is not None and self._clock.now() - published_at >= HEARTBEAT_S

@@ -83,7 +83,8 @@ class Restoring:
 
     def discard(self, job: JobRow) -> None:
         """Remove the plan; what was placed stays."""
-        self._plan_path(job.id).unlink(missing_ok=True)
+        for left in self._plans.glob(f"{self._plan_path(job.id).stem}.*"):
+            left.unlink(missing_ok=True)
 
     def run(self, job: JobRow, stop: threading.Event, report: Callable[[Progress], None]) -> Progress:
         """Restore, going on with the plan of an earlier process."""
@@ -107,7 +108,8 @@ class Restoring:
             placed[0] = progress.bytes
             report(_as_progress(progress))
 
-        restore = Restore(self._news, located, request, self._plan_path(job.id), stop, on_progress)
+        groups = self._folders.newsgroups()
+        restore = Restore(self._news, located, request, self._plan_path(job.id), stop, on_progress, groups)
         summary = restore.run()
         head = located.head
         self._catalogue.heads.remember(head.fingerprint, head.version, located.head_hash)

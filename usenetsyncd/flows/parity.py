@@ -16,6 +16,7 @@ from usenetsyncd.catalogue.rows import SegmentRow
 from usenetsyncd.clock import Clock
 from usenetsyncd.errors import ArticleMissing, FolderError, FormatError, NewsError, RootMissing
 from usenetsyncd.flows.content import Origins
+from usenetsyncd.flows.rebuild import CatalogueStripes
 from usenetsyncd.flows.retrieve import retrieve
 from usenetsyncd.flows.staging import Staging
 from usenetsyncd.folders.root import FolderRoot
@@ -246,7 +247,8 @@ class ParityMaker:
             return None
         at = ArticleAddress(ArticleKind.DATA, member.seg_id)
         try:
-            return retrieve(self._news, (folder.keys_of(member.epoch),), at)
+            names = CatalogueStripes(self._catalogue, folder.row)
+            return retrieve(self._news, (folder.keys_of(member.epoch),), at, names.name_of)
         except (ArticleMissing, FormatError) as error:
             log.warning("segment_without_parity", folder=folder.row, reason=str(error))
         except NewsError as error:

@@ -15,6 +15,7 @@ from usenetsyncd.catalogue.rows import VersionRow, VersionState
 from usenetsyncd.clock import Clock
 from usenetsyncd.errors import FormatError, NotFound, UnsafePath
 from usenetsyncd.flows.epochs import Epochs
+from usenetsyncd.flows.rebuild import CatalogueStripes
 from usenetsyncd.flows.retrieve import retrieve
 from usenetsyncd.folders.attributes import unpack_attributes
 from usenetsyncd.folders.safety import check_path
@@ -236,7 +237,9 @@ class _PageStore:
         if content is not None:
             return content
         try:
-            return retrieve(publisher.news, self._rings(), ArticleAddress(ArticleKind.INDEX, segment))
+            at = ArticleAddress(ArticleKind.INDEX, segment)
+            names = CatalogueStripes(publisher.catalogue, publisher.folder_row)
+            return retrieve(publisher.news, self._rings(), at, names.name_of)
         except NotFound as error:
             raise NotFound("a page of the last version is neither here nor on a server") from error
 

@@ -50,6 +50,10 @@ class CatalogueStripes:
         """See StripeSource."""
         return self._catalogue.stripes.find(self._folder_row, seg_id)
 
+    def name_of(self, keys: ReadKeys, at: ArticleAddress) -> MessageId:
+        """Under which id an article of the folder is, where servers changed some."""
+        return self._catalogue.stripes.message_id(self._folder_row, at) or derived(keys, at)
+
 
 class Rebuilder:
     """Rebuilds segments of one folder, one stripe at a time. For any number of threads, which wait for each other."""
