@@ -166,9 +166,10 @@ def test_a_head_refused_for_good_is_published_after_a_retry(here: World) -> None
     _finish(here, one)
 
 
-def test_rewritten_ids_are_noticed_and_kept(here: World) -> None:
+@pytest.mark.parametrize("how", ["rewrite_id", "swallow_id"])
+def test_ids_that_a_server_changed_are_noticed_and_kept(here: World, how: str) -> None:
     _folder(here)
-    here.server.faults.set([{"match": {"command": "POST"}, "act": {"rewrite_id": True}}])
+    here.server.faults.set([{"match": {"command": "POST"}, "act": {how: True}}])
     one = _impatient(here).start()
     one.wait_idle()
     database = one.catalogue()
