@@ -1,5 +1,6 @@
 """Parity from end to end: what is lost comes back as far as arithmetic allows, and no further."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +26,11 @@ from tests.flows.protected import (
 from tests.plugins.clock import FakeClock
 from usenetsyncd.catalogue.rows import ArticleState
 from usenetsyncd.flows.parity import MAX_STAGED
+from usenetsyncd.flows.rebuild import CatalogueStripes, Rebuilder
 from usenetsyncd.flows.retrieve import WAYS
 from usenetsyncd.loopback.faults import Damage as Spoiling
 from usenetsyncd.model import ArticleKind
+from usenetsyncd.wire.segment import content_hash, segment_id
 
 LOSSES = (0.0, 0.02, 0.05, 0.1, 0.2)
 
@@ -102,6 +105,57 @@ def test_of_every_stripe_as_much_may_be_lost_as_it_has_parity(one: Backbones) ->
     assert restore(one).failed == 0
     assert contents(one.place / "back") == whole
     assert 0 < WAYS.value("by_parity") - before <= 5
+
+
+def test_a_stripe_is_fetched_once_for_all_that_it_has_lost(one: Backbones) -> None:
+    one.segments(4, size=50_500)
+    publish_protected(one, fraction=1.0)
+    whole = contents(one.root)
+    articles = content_articles(one)
+    one.lose([article for article in articles if article.kind is ArticleKind.DATA])
+    one.hide_source()
+    one.witness.asked.clear()
+    assert restore(one).failed == 0
+    assert contents(one.place / "back") == whole
+    bodies = Counter(name for command, name in one.witness.asked if command == "BODY")
+    for article in articles:
+        if article.kind is ArticleKind.PARITY:
+            assert bodies[one.id_of(article)] == 1
+
+
+def test_the_owner_rebuilds_data_and_parity_alike_under_whatever_ids(one: Backbones) -> None:
+    one.segments(6, size=50_500)
+    one.witness.set([{"match": {"command": "POST"}, "act": {"rewrite_id": True}}])
+    publish_protected(one, fraction=0.5)
+    one.hide_source()
+    source = CatalogueStripes(one.catalogue, one.row)
+    stripe = source.stripe_of(content_articles(one)[0].seg_id)
+    assert stripe is not None
+    for lost in (stripe.members[0].segment, stripe.parity[0]):
+        rebuilder = Rebuilder(one.news, (one.keys,), source, name_of=source.name_of)
+        content = rebuilder.rebuild(lost)
+        assert content is not None
+        assert segment_id(content_hash(one.keys.identity, content)) == lost
+    plain = Rebuilder(one.news, (one.keys,), source)
+    assert plain.rebuild(stripe.parity[0]) is None  # nothing is under the ids that addresses make
+
+
+def test_a_stripe_beyond_rebuilding_is_asked_for_again_after_a_while(
+    one: Backbones, clock: FakeClock
+) -> None:
+    one.segments(4, size=50_500)
+    publish_protected(one, fraction=0.5)
+    source = CatalogueStripes(one.catalogue, one.row)
+    rebuilder = Rebuilder(one.news, (one.keys,), source, clock=clock)
+    first = [article for article in content_articles(one) if article.kind is ArticleKind.DATA][:3]
+    one.hide(first)
+    assert rebuilder.rebuild(first[0].seg_id) is None
+    one.witness.asked.clear()
+    assert rebuilder.rebuild(first[1].seg_id) is None
+    assert one.witness.asked == []
+    one.show()
+    clock.advance(61)
+    assert rebuilder.rebuild(first[0].seg_id) is not None
 
 
 def test_a_spoilt_article_is_as_good_as_a_lost_one(one: Backbones) -> None:
