@@ -9,6 +9,7 @@ class SmallUpkeep:
     """Implements control.operations_upkeep.UpkeepOperations."""
 
     held = False
+    problems: tuple[str, ...] = ()
     review_values: dict[str, object] = {}  # noqa: RUF012 - replaced by tests, never changed
 
     def folder_review(self, folder: str, limit: int) -> schema.FolderReview:
@@ -28,6 +29,13 @@ class SmallUpkeep:
             raise UsageError("docs is not held")
         self.held = False
         return schema.FolderReleased(folder=folder, deleted=31, changed=0)
+
+    def catalogue_backup(self, order: schema.BackupOrder) -> schema.CatalogueBackup:
+        path = order.to or b"/var/lib/usenetsyncd/backups/catalogue-1.sqlite"
+        return schema.CatalogueBackup(path=path, bytes=61_000_000, made_at=STARTED)
+
+    def catalogue_check(self, full: bool) -> schema.CatalogueChecked:
+        return schema.CatalogueChecked(healthy=not self.problems, full=full, problems=self.problems)
 
     @staticmethod
     def _only_docs(folder: str) -> None:

@@ -13,3 +13,9 @@ class UpkeepOperations(Protocol):
 
     def folder_release(self, folder: str) -> schema.FolderReleased:
         """Accept it; work goes on. Raises NotFound, UsageError for a folder that is not held or not there."""
+
+    def catalogue_backup(self, order: schema.BackupOrder) -> schema.CatalogueBackup:
+        """A consistent copy while work goes on. Raises UsageError, DiskFull."""
+
+    def catalogue_check(self, full: bool) -> schema.CatalogueChecked:
+        """Look for damage; full takes minutes for a large one."""

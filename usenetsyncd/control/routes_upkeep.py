@@ -23,4 +23,14 @@ def upkeep_routes(operations: UpkeepOperations) -> APIRouter:
         """Accept what was deleted and changed; work goes on."""
         return answer(operations.folder_release(folder))
 
+    @routes.post("/catalogue/backup", status_code=201, responses=described(schema.CatalogueBackup, 201))
+    def catalogue_backup(order: schema.BackupOrder) -> Response:
+        """A consistent copy while work goes on."""
+        return answer(operations.catalogue_backup(order), 201)
+
+    @routes.get("/catalogue/check", responses=described(schema.CatalogueChecked))
+    def catalogue_check(full: bool = False) -> Response:
+        """Look for damage; full compares every index and counter."""
+        return answer(operations.catalogue_check(full))
+
     return routes

@@ -273,6 +273,27 @@ def find_newest(
             return None, sorted(struck - {known})
 
 
+def newest_above(
+    news: NewsService,
+    keys: ReadKeys,
+    address_of: Callable[[int], ArticleAddress],
+    low: int,
+    read: Callable[[int], T],
+) -> T | None:
+    """What the highest readable number above ``low`` holds; None when there is none. Errors: those of find_newest."""
+    struck: set[int] = set()
+    while (number := _gallop(news, keys, address_of, low, struck)) > low:
+        try:
+            return read(number)
+        except NewerFormat:
+            raise
+        except (ArticleMissing, FormatError) as error:
+            struck.add(number)
+            if len(struck) > STRUCK_LIMIT:
+                raise Fork(f"more than {STRUCK_LIMIT:,} numbers carry something forged") from error
+    return None
+
+
 def _gallop(
     news: NewsService,
     keys: ReadKeys,

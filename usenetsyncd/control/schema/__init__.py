@@ -75,7 +75,13 @@ from usenetsyncd.control.schema.state import (
     Verdict,
     Version,
 )
-from usenetsyncd.control.schema.upkeep import FolderReleased, FolderReview
+from usenetsyncd.control.schema.upkeep import (
+    BackupOrder,
+    CatalogueBackup,
+    CatalogueChecked,
+    FolderReleased,
+    FolderReview,
+)
 from usenetsyncd.control.schema.work import (
     ARTICLE_STATES,
     Counted,
@@ -101,7 +107,10 @@ __all__ = [
     "DEFAULT_PAGE",
     "PAGE_LIMIT",
     "SCHEMA",
+    "BackupOrder",
     "Card",
+    "CatalogueBackup",
+    "CatalogueChecked",
     "ConfigChange",
     "ConfigDifference",
     "ConfigReport",

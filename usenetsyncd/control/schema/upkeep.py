@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from usenetsyncd.control.schema.bases import Document, Moment
+from usenetsyncd.control.schema.bases import Document, Moment, PathIn, PathOut, Request
 
 PATHS_SHOWN = 20
 
@@ -38,3 +38,25 @@ class FolderReleased(Document):
     folder: str
     deleted: int
     changed: int
+
+
+class BackupOrder(Request):
+    """Where a backup of the catalogue goes: an absolute path on the daemon's machine; None: beside the catalogue."""
+
+    to: PathIn | None = None
+
+
+class CatalogueBackup(Document):
+    """A backup that was just made."""
+
+    path: PathOut
+    bytes: int
+    made_at: Moment
+
+
+class CatalogueChecked(Document):
+    """What a check found; full: every index and every counter were compared as well."""
+
+    healthy: bool
+    full: bool
+    problems: Sequence[str] = ()

@@ -1,5 +1,8 @@
 """Held folders, and what the daemon looks after by itself."""
 
+import os
+from pathlib import Path
+
 from usenetsyncd.control import schema
 from usenetsyncd.daemon.guarding import ROOT
 from usenetsyncd.daemon.operations.base import Base
@@ -13,7 +16,7 @@ class UpkeepOperations(Base):
         live, row = self._live(folder), self._row(folder)
         catalogue = self._daemon.catalogue
         hold = catalogue.holds.get(live.row)
-        seen = self._daemon.guard.measure(live)
+        seen = self._daemon.upkeep.guard.measure(live)
         deleted, changed = catalogue.holds.first_paths(live.row, limit)
         lost_root = hold.cause == ROOT
         return schema.FolderReview(
@@ -37,8 +40,20 @@ class UpkeepOperations(Base):
     def folder_release(self, folder: str) -> schema.FolderReleased:
         """Raises NotFound, UsageError."""
         live = self._live(folder)
-        accepted = self._daemon.guard.release(live)
+        accepted = self._daemon.upkeep.guard.release(live)
         return schema.FolderReleased(folder=live.name, deleted=accepted.deleted, changed=accepted.changed)
+
+    def catalogue_backup(self, order: schema.BackupOrder) -> schema.CatalogueBackup:
+        """Raises UsageError, DiskFull."""
+        made = self._daemon.upkeep.backups.make(None if order.to is None else Path(os.fsdecode(order.to)))
+        return schema.CatalogueBackup(
+            path=os.fsencode(made.path), bytes=made.size_bytes, made_at=made.made_at
+        )
+
+    def catalogue_check(self, full: bool) -> schema.CatalogueChecked:
+        """Look for damage."""
+        report = self._daemon.catalogue.check(full)
+        return schema.CatalogueChecked(healthy=report.healthy, full=report.full, problems=report.problems)
 
 
 def _shown(path: bytes) -> str:

@@ -1,0 +1,33 @@
+"""What keeps an installation out of trouble: the deletion guard, backups, and numbers that are never used twice."""
+
+from collections.abc import Callable
+
+from usenetsyncd.daemon.abreast import Abreast
+from usenetsyncd.daemon.backups import LOOK_S, Backups
+from usenetsyncd.daemon.checking import Scopes
+from usenetsyncd.daemon.guarding import Guard
+from usenetsyncd.daemon.live import LiveFolder
+from usenetsyncd.daemon.timetable import Timetable
+
+
+class Upkeep:
+    """All of it for one daemon."""
+
+    def __init__(self, scopes: Scopes, on_released: Callable[[LiveFolder], None]) -> None:
+        """on_released: a folder that was held may go on."""
+        catalogue, folders, clock = scopes.catalogue, scopes.folders, scopes.clock
+        self._scopes = scopes
+        self.guard = Guard(catalogue, folders, clock, on_released)
+        self.backups = Backups(catalogue, catalogue.path.parent, clock)
+        self.abreast = Abreast(catalogue, scopes.vault, folders, scopes.news, clock, self._reads)
+
+    def may_publish(self, folder: LiveFolder) -> bool:
+        """Whether a version of the folder may be made now; asked by the publisher's thread."""
+        return self.guard.allows(folder) and self.abreast.confirms(folder)
+
+    def fill(self, timetable: Timetable) -> None:
+        """What it does by the clock."""
+        timetable.every("backups", LOOK_S, self.backups.look)
+
+    def _reads(self) -> bool:
+        return bool(self._scopes.servers().reading)
