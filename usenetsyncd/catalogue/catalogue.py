@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from usenetsyncd.catalogue import checking, database
+from usenetsyncd.catalogue.adoption import Adoption
 from usenetsyncd.catalogue.events import Events
 from usenetsyncd.catalogue.findings import Findings
 from usenetsyncd.catalogue.folders import Folders
@@ -42,6 +43,7 @@ class Catalogue:
         ids = RowIds()
         self.folders = Folders(self._readers, self.writer, clock)
         self.holds = Holds(self._readers, self.writer, clock)
+        self.adoption = Adoption(self._readers, self.writer, clock)
         self.scan = ScanStore(self._readers, self.writer, ids)
         self.queue = Queue(self._readers, self.writer, clock)
         self.segments = Segments(self._readers, self.writer, ids)

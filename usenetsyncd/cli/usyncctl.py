@@ -32,6 +32,8 @@ COMMANDS = {
     "server": (_COMMANDS + "server", "server", "News servers."),
     "credential": (_COMMANDS + "credential", "credential", "Passwords, encrypted at rest."),
     "config": (_COMMANDS + "config", "config", "Check, show and reload the configuration."),
+    "backup": (_COMMANDS + "catalogue", "backup", "Copies of the catalogue."),
+    "catalogue": (_COMMANDS + "catalogue", "catalogue", "Check the catalogue, put a backup back."),
     "logs": (_COMMANDS + "logs", "logs", "The daemon's log."),
     "health": (_COMMANDS + "work", "health", "One verdict, also as the exit code."),
     "version": (_COMMANDS + "work", "version", "Versions of this command and of the daemon."),

@@ -18,7 +18,6 @@ from usenetsyncd.daemon.accounts import accounts_of, overrides_of
 from usenetsyncd.daemon.allocator import give_memory_back
 from usenetsyncd.daemon.caretaking import Caretaker
 from usenetsyncd.daemon.checking import VERIFY, Checking, Scopes
-from usenetsyncd.daemon.guarding import Guard
 from usenetsyncd.daemon.health import HealthBook
 from usenetsyncd.daemon.heartbeats import Heartbeats
 from usenetsyncd.daemon.indexer import Indexer
@@ -33,6 +32,7 @@ from usenetsyncd.daemon.repairing import REPAIR, Repairing
 from usenetsyncd.daemon.restoring import RESTORE, Restoring
 from usenetsyncd.daemon.sharing import Sharing
 from usenetsyncd.daemon.timetable import Timetable
+from usenetsyncd.daemon.upkeep import Upkeep
 from usenetsyncd.flows.content import ContentFinder, Rebuilds
 from usenetsyncd.flows.staging import Staging
 from usenetsyncd.flows.upload import Uploader
@@ -91,7 +91,10 @@ class Daemon:
         self.news = NewsService(accounts, self.clock, overrides_of(settings))
         self.folders = LiveFolders(self.catalogue, self.vault)
         self.sharing = Sharing(self.catalogue, self.vault, self.folders)
-        self.guard = Guard(self.catalogue, self.folders, self.clock, self._released)
+        self.scopes = Scopes(
+            self.catalogue, self.vault, self.folders, self.news, self.clock, lambda: self.settings
+        )
+        self.upkeep = Upkeep(self.scopes, self._released)
         self.settle = Settle(self.clock)
         self.staging = Staging(self.data_dir / STAGING_NAME)
         self.finder = ContentFinder(self.catalogue, self.news, self.staging, self._rebuilder_of)
@@ -134,7 +137,7 @@ class Daemon:
             on_queued=self.uploader.wake,
             beat=self.heartbeats.of("publisher"),
             on_published=self._tell_readers,
-            allows=self.guard.allows,
+            allows=self.upkeep.may_publish,
             awaits_parity=self.protecting.awaited,
         )
         self.restoring = Restoring(
@@ -147,9 +150,6 @@ class Daemon:
             self.down_rate,
         )
         self.care_lane = Lane("caretaker", self.heartbeats.of("caretaker"))
-        self.scopes = Scopes(
-            self.catalogue, self.vault, self.folders, self.news, self.clock, lambda: self.settings
-        )
         self.book = HealthBook(self.catalogue, lambda: self.settings, self.clock)
         works: dict[str, Work] = {
             RESTORE: self.restoring,
@@ -265,7 +265,7 @@ class Daemon:
     # -- what the parts tell one another -------------------------------------------------------
 
     def _planned(self, row: int) -> None:
-        self.guard.scanned(row)
+        self.upkeep.guard.scanned(row)
         self.uploader.wake()
         self.publishing.wake()
 
@@ -348,6 +348,7 @@ class Daemon:
         self.timetable.every("checkpoint", times.CHECKPOINT_S, self._checkpoint)
         self.timetable.every("upkeep", times.UPKEEP_S, self._upkeep)
         self.timetable.every("caretaking", times.CARETAKING_S, self.caretaker.look)
+        self.upkeep.fill(self.timetable)
         self.timetable.every("unwatched", times.UNWATCHED_S, self._scan_unwatched)
 
     def _pauses_changed(self) -> None:
