@@ -112,11 +112,19 @@ def test_no_other_machine_may_be_talked_to_in_clear(host: str) -> None:
             "servers: [{name: m, host: h.example, ca_file: /nonexistent/ca.pem}]",
             "there is no file /nonexistent/ca.pem",
         ),
-        ("web: {listen: '0.0.0.0:8734'}", "web.listen: reachable from other machines without TLS"),
+        (
+            "web: {listen: '0.0.0.0:8734', password: '${credential:web}'}",
+            "web.listen: reachable from other machines without TLS",
+        ),
     ],
 )
 def test_what_is_odd_but_possible_is_a_warning(text: str, expected: str) -> None:
     assert expected.removeprefix("u.yaml: ") in warnings(text)
+
+
+def test_a_dashboard_that_others_can_reach_needs_a_password() -> None:
+    assert "web.listen: other machines can reach this address" in refusal("web: {listen: '192.0.2.7:8734'}")
+    assert "web.listen" not in warnings("web: {listen: '127.0.0.1:8734'}")
 
 
 def test_folders_without_any_newsgroup_are_refused() -> None:

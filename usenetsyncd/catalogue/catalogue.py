@@ -15,6 +15,7 @@ from usenetsyncd.catalogue.findings import Findings
 from usenetsyncd.catalogue.folders import Folders
 from usenetsyncd.catalogue.holds import Holds
 from usenetsyncd.catalogue.jobs import Jobs
+from usenetsyncd.catalogue.listing import Listing
 from usenetsyncd.catalogue.queue import Queue
 from usenetsyncd.catalogue.records import Heads, Troubles, Values
 from usenetsyncd.catalogue.rows import CheckReport, SizeFigures
@@ -45,6 +46,7 @@ class Catalogue:
         self.holds = Holds(self._readers, self.writer, clock)
         self.adoption = Adoption(self._readers, self.writer, clock)
         self.scan = ScanStore(self._readers, self.writer, ids)
+        self.listing = Listing(self._readers)
         self.queue = Queue(self._readers, self.writer, clock)
         self.segments = Segments(self._readers, self.writer, ids)
         self.versions = Versions(self._readers, self.writer, clock, self.segments)

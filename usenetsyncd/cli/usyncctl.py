@@ -36,6 +36,8 @@ COMMANDS = {
     "catalogue": (_COMMANDS + "catalogue", "catalogue", "Check the catalogue, put a backup back."),
     "logs": (_COMMANDS + "logs", "logs", "The daemon's log."),
     "health": (_COMMANDS + "work", "health", "One verdict, also as the exit code."),
+    "web": (_COMMANDS + "web", "web", "A link that logs one browser into the dashboard, once."),
+    "metrics": (_COMMANDS + "web", "metrics", "Everything that can be counted, in the text format of Prometheus."),
     "version": (_COMMANDS + "work", "version", "Versions of this command and of the daemon."),
     "completion": (_COMMANDS + "completion", "completion", "Completion for your shell."),
     "stop": (_COMMANDS + "work", "stop", "Stop the daemon."),

@@ -21,6 +21,7 @@ from usenetsyncd.control.routes_folders import folder_routes
 from usenetsyncd.control.routes_people import people_routes
 from usenetsyncd.control.routes_setup import setup_routes
 from usenetsyncd.control.routes_upkeep import upkeep_routes
+from usenetsyncd.control.routes_web import web_routes
 from usenetsyncd.control.routes_work import work_routes
 from usenetsyncd.errors import ExitCode, LimitExceeded, UsenetSyncError
 
@@ -49,6 +50,7 @@ def make_app(operations: Operations, stop: threading.Event, allowed: Permitted |
         setup_routes(operations),
         people_routes(operations),
         upkeep_routes(operations),
+        web_routes(operations),
     ):
         api.include_router(routes, prefix=PREFIX)
     _answer_errors(api)

@@ -78,6 +78,14 @@ class Client:
             raise Refused(document)
         return dict(document)
 
+    def text(self, *path: str) -> str:
+        """An answer that is not JSON. Raises as get."""
+        with _told(), self._send("GET", path, None, {}, ANSWER_WITHIN_S) as answer:
+            status, content = _read_head(answer), answer.read()
+            if not _OK <= status < _MULTIPLE:
+                raise Refused(json.loads(content))
+            return content.decode("utf-8", "replace")
+
     def stream(
         self, method: str, path: Sequence[str], body: Document | None = None, **query: object
     ) -> Iterator[Document]:

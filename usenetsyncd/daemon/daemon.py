@@ -18,6 +18,7 @@ from usenetsyncd.daemon.accounts import accounts_of, overrides_of
 from usenetsyncd.daemon.allocator import give_memory_back
 from usenetsyncd.daemon.caretaking import Caretaker
 from usenetsyncd.daemon.checking import VERIFY, Checking, Scopes
+from usenetsyncd.daemon.dashboard import HOUR_SPAN_S, Dashboard
 from usenetsyncd.daemon.health import HealthBook
 from usenetsyncd.daemon.heartbeats import Heartbeats
 from usenetsyncd.daemon.indexer import Indexer
@@ -87,6 +88,7 @@ class Daemon:
         self.catalogue = Catalogue.open(self.data_dir / CATALOGUE_NAME, self.clock)
         self.heartbeats = Heartbeats(self.clock)
         self.up_rate, self.down_rate = RateWindow(self.clock), RateWindow(self.clock)
+        self.dashboard = Dashboard(self.vault, self.up_rate, self.down_rate, self.clock)
         accounts, self.account_problems = accounts_of(settings, self.vault.credentials.get, os.environ)
         self.news = NewsService(accounts, self.clock, overrides_of(settings))
         self.folders = LiveFolders(self.catalogue, self.vault)
@@ -350,6 +352,7 @@ class Daemon:
         self.timetable.every("caretaking", times.CARETAKING_S, self.caretaker.look)
         self.upkeep.fill(self.timetable)
         self.timetable.every("unwatched", times.UNWATCHED_S, self._scan_unwatched)
+        self.timetable.every("traffic", HOUR_SPAN_S, self.dashboard.traffic.sample)
 
     def _pauses_changed(self) -> None:
         self.apply_limits()

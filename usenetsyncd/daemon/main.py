@@ -52,8 +52,9 @@ def _serve(daemon: Daemon, source: Callable[[], LoadedSettings]) -> int:
         reloader.reload_or_keep()
         notifier.ready()
 
+    operations = DaemonOperations(daemon, reloader, ended.set)
     control = Listener(
-        DaemonOperations(daemon, reloader, ended.set),
+        operations,
         Path(daemon.settings.control.socket),
         daemon.settings.control.group,
     )
@@ -61,10 +62,12 @@ def _serve(daemon: Daemon, source: Callable[[], LoadedSettings]) -> int:
     try:
         daemon.start()
         control.start()
+        daemon.dashboard.start(operations, daemon.settings)
         notifier.ready(daemon.summary())
         exit_code = _watch(daemon, notifier, ended)
     finally:
         notifier.stopping()
+        daemon.dashboard.stop()
         control.stop()
         daemon.stop(hurry)
         signals.close()

@@ -58,6 +58,7 @@ class Reloader:
                     self._commit_news,
                     self._commit_folders,
                     self._commit_limits,
+                    self._commit_web,
                 ):
                     done.append(commit)
                     commit(new)
@@ -118,6 +119,9 @@ class Reloader:
 
     def _commit_limits(self, loaded: LoadedSettings) -> None:
         self._daemon.apply_limits()
+
+    def _commit_web(self, loaded: LoadedSettings) -> None:
+        self._daemon.dashboard.apply(loaded.settings)
 
 
 def configure_logs(settings: Settings) -> None:

@@ -163,10 +163,8 @@ def _check_rest(tree: Node) -> Iterator[Problem]:
             yield Problem(rule.at, rule.key, "give upload, download or both")
     if cluster is not None and cluster.text("mode") == "celery" and cluster.text("broker") is None:
         yield Problem(cluster.at, "cluster.broker", "needed for mode celery, such as redis://host/0")
-    listen, address = (web.child("listen"), web.text("listen")) if web is not None else (None, None)
-    if listen is not None and address and ":" in address and not is_loopback(address.rpartition(":")[0]):
-        message = "reachable from other machines without TLS; put a proxy with TLS in front of it"
-        yield Problem(listen.at, "web.listen", message, warning=True)
+    if web is not None:
+        yield from _check_web(web)
     for rules in _newsgroup_rules(tree):
         for rule in rules.items():
             if isinstance(rule.value, dict) and not rule.child("groups"):
@@ -174,6 +172,21 @@ def _check_rest(tree: Node) -> Iterator[Problem]:
             groups = rule.child("groups")
             if groups is not None and isinstance(groups.value, list) and not groups.value:
                 yield Problem(groups.at, groups.key, "name at least one group")
+
+
+def _check_web(web: Node) -> Iterator[Problem]:
+    listen, address = web.child("listen"), web.text("listen")
+    if listen is None or not address or ":" not in address or is_loopback(address.rpartition(":")[0]):
+        return
+    password = web.child("password")
+    if password is None or password.value is None:
+        message = (
+            "other machines can reach this address, so there must be a password: `usyncctl credential set web` and "
+            "`password: ${credential:web}`, or listen on 127.0.0.1 and come through ssh -L or a proxy"
+        )
+        yield Problem(listen.at, "web.listen", message)
+    message = "reachable from other machines without TLS; put a proxy with TLS in front of it"
+    yield Problem(listen.at, "web.listen", message, warning=True)
 
 
 def _newsgroup_rules(tree: Node) -> Iterator[Node]:

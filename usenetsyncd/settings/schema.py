@@ -233,10 +233,17 @@ class Control(Section):
 
 
 class Web(Section):
-    """Dashboard and metrics; listen null: off."""
+    """Dashboard and metrics; listen null: off.
+
+    password: logs in beside the links of ``usyncctl web``; off loopback there must be one. metrics_token: what a
+    collector sends. hosts: further names the dashboard may be called by, as by a proxy.
+    """
 
     listen: Annotated[str | None, fields.LISTEN.optional()]
     metrics: Flag
+    password: Annotated[SecretRef | None, fields.SECRET.optional()]
+    metrics_token: Annotated[SecretRef | None, fields.SECRET.optional()]
+    hosts: Annotated[tuple[Annotated[str, fields.HOST], ...], fields.LISTED]
 
 
 class Log(Section):

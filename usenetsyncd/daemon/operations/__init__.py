@@ -3,17 +3,17 @@
 from collections.abc import Callable
 
 from usenetsyncd.daemon.daemon import Daemon
+from usenetsyncd.daemon.operations.dashboard import DashboardOperations
 from usenetsyncd.daemon.operations.folders import FolderOperations
 from usenetsyncd.daemon.operations.people import PeopleOperations
 from usenetsyncd.daemon.operations.setup import SetupOperations
-from usenetsyncd.daemon.operations.state import StateOperations
 from usenetsyncd.daemon.operations.upkeep import UpkeepOperations
 from usenetsyncd.daemon.operations.work import WorkOperations
 from usenetsyncd.daemon.reload import Reloader
 
 
 class DaemonOperations(
-    StateOperations, FolderOperations, WorkOperations, PeopleOperations, UpkeepOperations, SetupOperations
+    DashboardOperations, FolderOperations, WorkOperations, PeopleOperations, UpkeepOperations, SetupOperations
 ):
     """Implements control.operations.Operations."""
 

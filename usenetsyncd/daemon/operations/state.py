@@ -208,6 +208,9 @@ class StateOperations(CareOperations):
         if daemon.dead_parts():
             message = "not alive: " + ", ".join(daemon.dead_parts())
             found.append(schema.Trouble(code="dead", message=message, action="usyncctl logs", level="error"))
+        if daemon.dashboard.problem:
+            message = f"no dashboard: {daemon.dashboard.problem}"
+            found.append(schema.Trouble(code="web", message=message, action="usyncctl config validate"))
         if daemon.restart_needed:
             message = "waits for a restart: " + ", ".join(daemon.restart_needed)
             found.append(schema.Trouble(code="restart", message=message, action="usyncctl stop"))
