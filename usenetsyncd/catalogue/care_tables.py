@@ -129,3 +129,14 @@ class Hold(Table):
     accepting = pw.IntegerField(default=0)
     released_at = pw.FloatField(null=True)
     files = pw.IntegerField(null=True)
+
+
+CARE_TABLES: tuple[type[Table], ...] = (
+    Finding,
+    Verification,
+    Stripe,
+    StripeMember,
+    Unprotected,
+    Override,
+    Hold,
+)

@@ -13,6 +13,7 @@ from usenetsyncd.catalogue.adoption import Adoption
 from usenetsyncd.catalogue.events import Events
 from usenetsyncd.catalogue.findings import Findings
 from usenetsyncd.catalogue.folders import Folders
+from usenetsyncd.catalogue.follows import Follows
 from usenetsyncd.catalogue.holds import Holds
 from usenetsyncd.catalogue.jobs import Jobs
 from usenetsyncd.catalogue.listing import Listing
@@ -54,6 +55,7 @@ class Catalogue:
         self.verifications = Verifications(self._readers, self.writer, clock)
         self.stripes = Stripes(self._readers, self.writer, ids)
         self.shares = Shares(self._readers, self.writer, clock, self.segments)
+        self.follows = Follows(self._readers, self.writer, clock)
         self.users = Users(self._readers, self.writer, clock)
         self.jobs = Jobs(self._readers, self.writer, clock)
         self.events = Events(self._readers, self.writer, clock)

@@ -17,6 +17,7 @@ Step = Callable[[Connection], None]
 
 # What was found on servers, stripes, and whom shares are for.
 _TO_2 = """
+ALTER TABLE segment ADD COLUMN mark BLOB;
 CREATE TABLE finding (segment_id INTEGER NOT NULL, copy INTEGER NOT NULL, server_id INTEGER NOT NULL,
     folder_id INTEGER NOT NULL, damage INTEGER NOT NULL, generation INTEGER NOT NULL, since REAL NOT NULL,
     checked_at REAL NOT NULL, reposted_at REAL, PRIMARY KEY (segment_id, copy, server_id)) WITHOUT ROWID;
@@ -52,7 +53,15 @@ CREATE INDEX member_user_id ON member (user_id);
 ALTER TABLE change ADD COLUMN was BLOB;
 CREATE INDEX change_was ON change (folder_id) WHERE was IS NOT NULL;
 CREATE TABLE hold (folder_id INTEGER NOT NULL PRIMARY KEY, cause TEXT, since REAL, accepting INTEGER NOT NULL,
-    released_at REAL, files INTEGER)
+    released_at REAL, files INTEGER);
+CREATE TABLE follow (id INTEGER NOT NULL PRIMARY KEY, target BLOB NOT NULL, access BLOB NOT NULL, passphrase BLOB,
+    fingerprint BLOB NOT NULL, every_s REAL NOT NULL, state TEXT NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,
+    added_at REAL NOT NULL, asked_at REAL, updated_at REAL, version INTEGER NOT NULL, root_segment BLOB,
+    root_offset INTEGER, root_length INTEGER, files INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    conflicts INTEGER NOT NULL);
+CREATE UNIQUE INDEX follow_target ON follow (target);
+CREATE TABLE follow_left (follow_id INTEGER NOT NULL, path BLOB NOT NULL, stands BLOB, reason TEXT NOT NULL,
+    PRIMARY KEY (follow_id, path)) WITHOUT ROWID
 """
 
 

@@ -5,15 +5,8 @@ Small constants are chosen so that the frequent value is 0 or 1: SQLite stores t
 
 import peewee as pw
 
-from usenetsyncd.catalogue.care_tables import (
-    Finding,
-    Hold,
-    Override,
-    Stripe,
-    StripeMember,
-    Unprotected,
-    Verification,
-)
+from usenetsyncd.catalogue.care_tables import CARE_TABLES
+from usenetsyncd.catalogue.follow_tables import FOLLOW_TABLES
 from usenetsyncd.catalogue.table import Table
 
 
@@ -121,7 +114,7 @@ Entry.add_index(Entry.index(pw.SQL("substr(hash, 1, 8)"), name="entry_content", 
 
 
 class Segment(Table):
-    """Content that is posted as one article per copy."""
+    """Content that is posted as one article per copy. mark: its first bytes, to find it again in a changed file."""
 
     id = pw.AutoField()
     folder_id = pw.IntegerField()
@@ -129,6 +122,7 @@ class Segment(Table):
     seg_id = pw.BlobField()
     length = pw.IntegerField()
     epoch = pw.IntegerField()
+    mark = pw.BlobField(null=True)
 
     class Meta:
         indexes = ((("folder_id", "kind", "seg_id"), True),)
@@ -389,11 +383,6 @@ ALL: tuple[type[Table], ...] = (
     Event,
     Trouble,
     KnownHead,
-    Finding,
-    Verification,
-    Stripe,
-    StripeMember,
-    Unprotected,
-    Override,
-    Hold,
+    *CARE_TABLES,
+    *FOLLOW_TABLES,
 )
