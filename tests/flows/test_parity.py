@@ -24,7 +24,9 @@ from tests.flows.protected import (
     stripes,
 )
 from tests.plugins.clock import FakeClock
+from usenetsyncd.catalogue.findings import StoredArticle
 from usenetsyncd.catalogue.rows import ArticleState
+from usenetsyncd.errors import ArticleMissing
 from usenetsyncd.flows.parity import MAX_STAGED
 from usenetsyncd.flows.rebuild import CatalogueStripes, Rebuilder
 from usenetsyncd.flows.retrieve import WAYS
@@ -373,18 +375,35 @@ def test_what_no_list_tells_of_is_found_by_its_subject(one: Backbones) -> None:
     one.hide_source()
     # Another server took them over under ids of its own: all of one stripe, so that parity cannot help.
     for article in content_articles(one):
-        spool = one.server.spool
-        stored = spool.find(one.id_of(article))
-        wire = spool.read(one.id_of(article))
-        assert stored is not None
-        assert wire is not None
-        one.server.remove(one.id_of(article))
-        other = f"<{article.seg_id.hex()}@elsewhere>"
-        assert spool.claim(other)
-        moved = replace(stored.overview, message_id=other)
-        spool.add(moved, [*stored.numbers], [wire])
+        rename(one, article)
     assert restore(one, "without groups").failed == 3
     before = WAYS.value("by_subject")
     assert restore(one, groups=("alt.binaries.test",)).failed == 0
     assert contents(one.place / "back") == whole
     assert WAYS.value("by_subject") - before == 3
+
+
+def test_the_index_is_found_by_its_subject_as_well(one: Backbones) -> None:
+    one.segments(3, size=50_100)
+    publish_protected(one)
+    whole = contents(one.root)
+    one.hide_source()
+    for article in one.stored():
+        if article.kind is not ArticleKind.HEAD:
+            rename(one, article)
+    with pytest.raises(ArticleMissing):
+        restore(one, "without groups")
+    assert restore(one, groups=("alt.binaries.test",)).failed == 0
+    assert contents(one.place / "back") == whole
+
+
+def rename(shop: Backbones, article: StoredArticle) -> None:
+    """The server gives an article another id, and tells nobody."""
+    spool, name = shop.server.spool, shop.id_of(article)
+    stored, wire = spool.find(name), spool.read(name)
+    assert stored is not None
+    assert wire is not None
+    shop.server.remove(name)
+    other = f"<{article.kind}.{article.seg_id.hex()}@elsewhere>"
+    assert spool.claim(other)
+    spool.add(replace(stored.overview, message_id=other), [*stored.numbers], [wire])

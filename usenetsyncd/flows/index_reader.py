@@ -42,8 +42,16 @@ class LostPage:
 class IndexReader:
     """``load`` for the page functions, over the network, with a small cache of index segments."""
 
-    def __init__(self, news: NewsService, rings: Sequence[ReadKeys], name_of: NameOf = derived) -> None:
+    def __init__(
+        self,
+        news: NewsService,
+        rings: Sequence[ReadKeys],
+        name_of: NameOf = derived,
+        last_resort: Callable[[SegmentId], bytes | None] = lambda _: None,
+    ) -> None:
+        """last_resort: asked for an index segment that is nowhere; what it gives is the content, hash checked."""
         self._news = news
+        self._last_resort = last_resort
         self._rings = rings
         self._name_of = name_of
         self._cache: OrderedDict[SegmentId, bytes] = OrderedDict()
@@ -70,17 +78,23 @@ class IndexReader:
             at = ArticleAddress(ArticleKind.INDEX, segment)
             content = retrieve(self._news, self._rings, at, self._name_of)
         except (ArticleMissing, FormatError) as error:
-            with self._lock:
-                self._lost[segment] = error.with_traceback(None)
-                if len(self._lost) > LOST_SEGMENTS:
-                    raise IndexLost(f"more than {LOST_SEGMENTS:,} articles of the index are lost") from error
-            raise
+            found = self._last_resort(segment)
+            if found is None:
+                self._remember_lost(segment, error)
+                raise
+            content = found
         self.fetched += 1
         with self._lock:
             self._cache[segment] = content
             while len(self._cache) > CACHED_SEGMENTS:
                 self._cache.popitem(last=False)
         return content
+
+    def _remember_lost(self, segment: SegmentId, error: UsenetSyncError) -> None:
+        with self._lock:
+            self._lost[segment] = error.with_traceback(None)
+            if len(self._lost) > LOST_SEGMENTS:
+                raise IndexLost(f"more than {LOST_SEGMENTS:,} articles of the index are lost") from error
 
 
 def surviving_entries(

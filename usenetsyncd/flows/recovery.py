@@ -47,10 +47,11 @@ class Recovery:
         self._stop = stop
         self._groups = groups
         self._in_vain = 0
-        plain = IndexReader(news, rings)
+        # The list of changed ids is itself in index segments, which it cannot lead to.
+        plain = IndexReader(news, rings, last_resort=self._index_by_subject)
         self._names = ListedNames(head.overrides, plain.load, scratch.with_suffix(".names"))
         self.name_of = self._names.name_of
-        self.index = IndexReader(news, rings, self.name_of)
+        self.index = IndexReader(news, rings, self.name_of, self._index_by_subject)
         self._stripes = ListedStripes(head.stripes, self.index.load, scratch.with_suffix(".stripes"))
         self._rebuilder = Rebuilder(news, rings, self._stripes, stop, self.name_of)
 
@@ -65,7 +66,7 @@ class Recovery:
                 yield seg_id, self._find_one(seg_id)
             except (ArticleMissing, FormatError) as error:
                 lost[seg_id] = error
-        found = self._search(lost) if lost else {}
+        found = self._search(ArticleKind.DATA, lost) if lost else {}
         for seg_id, reason in lost.items():
             WAYS.add("by_subject" if seg_id in found else "nowhere")
             yield seg_id, found.get(seg_id) or reason
@@ -87,7 +88,13 @@ class Recovery:
             log.info("segment_rebuilt", reason=str(error))
             return content
 
-    def _search(self, lost: Collection[SegmentId]) -> dict[SegmentId, bytes]:
+    def _index_by_subject(self, seg_id: SegmentId) -> bytes | None:
+        content = self._search(ArticleKind.INDEX, (seg_id,)).get(seg_id)
+        if content is not None:
+            WAYS.add("by_subject")
+        return content
+
+    def _search(self, kind: ArticleKind, lost: Collection[SegmentId]) -> dict[SegmentId, bytes]:
         """By their subjects, which servers that change message-ids leave alone."""
         if not self._groups or self._in_vain >= SEARCHES_IN_VAIN:
             return {}
@@ -96,7 +103,7 @@ class Recovery:
             for seg_id in lost:
                 for copy in range(COPIES_ASKED):
                     for generation in range(GENERATIONS_BY_SUBJECT):
-                        at = ArticleAddress(ArticleKind.DATA, seg_id, copy, generation)
+                        at = ArticleAddress(kind, seg_id, copy, generation)
                         subjects[name_article(keys.location, at).subject] = keys, at
         found: dict[SegmentId, bytes] = {}
         try:
