@@ -38,12 +38,12 @@ class Caretaker:
         self._book = book
         self._jobs = jobs
         self._lane = lane
+        # On the monotonic clock: a check that fails is not tried again at every look.
+        self._not_before: dict[int, float] = {}
 
     def look(self) -> None:
         """For the timetable: takes a few short queries per folder."""
         for folder in self._scopes.folders:
-            if not self._lane.alive():
-                return
             row = self._catalogue.folders.by_id(folder.row)
             if self._book.due(folder.row):
                 self._lane.put(f"health-{folder.row}", self._health_of(folder), Urgency.SOON)
@@ -71,8 +71,10 @@ class Caretaker:
         last = self._catalogue.verifications.latest(folder.row, CheckKind.AVAILABILITY, CheckState.DONE)
         if last is None or last.finished_at is None:
             return self._first_seen(row) + times.after
-        every = min(times.every, AGAIN_S) if last.unknown else times.every
-        return last.finished_at + every
+        now = self._clock.now()
+        if last.finished_at > now:
+            return now  # the clock was set back: nothing says how long ago that was
+        return last.finished_at + (min(times.every, AGAIN_S) if last.unknown else times.every)
 
     def _first_seen(self, row: FolderRow) -> float:
         """When the folder had its first version, or when this was first asked."""
@@ -84,10 +86,13 @@ class Caretaker:
         return float(kept)
 
     def _check(self, folder: LiveFolder) -> None:
-        if not self._jobs.waits(VERIFY, folder.row):
-            self._catalogue.jobs.prune()
-            params = {"full": False, "sample": None, "server": None}
-            self._jobs.start(VERIFY, folder.row, params, asked=False)
+        now = self._clock.monotonic()
+        if self._jobs.waits(VERIFY, folder.row) or now < self._not_before.get(folder.row, 0.0):
+            return
+        self._not_before[folder.row] = now + min(folder.settings.verify.every, AGAIN_S)
+        self._catalogue.jobs.prune()
+        params = {"full": False, "sample": None, "server": None}
+        self._jobs.start(VERIFY, folder.row, params, asked=False)
 
     # -- new articles ----------------------------------------------------------------------------
 
