@@ -52,9 +52,24 @@ FILE_CHANGED_WHILE_READ = Event("file_changed_while_read", INFO, "{folder}: {pat
 ARTICLE_POSTED = Event("article_posted", DEBUG, "Posted an article on {server}")
 ARTICLE_REFUSED = Event("article_refused", WARNING, "{server} refused an article: {reason}")
 ARTICLE_FAILED = Event("article_failed", ERROR, "An article could not be posted: {reason}")
+ARTICLES_KEEP_VANISHING = Event(
+    "articles_keep_vanishing", WARNING, "{articles} articles vanished more than once and go elsewhere"
+)
 MESSAGE_ID_REWRITTEN = Event("message_id_rewritten", WARNING, "{server} gave an article another message-id")
 UPLOAD_FINISHED = Event("upload_finished", INFO, "{folder}: everything is uploaded")
 VERSION_PUBLISHED = Event("version_published", INFO, "{folder}: version {version} is published")
+
+VERIFICATION_FINISHED = Event(
+    "verification_finished",
+    INFO,
+    "{folder}: {checked} articles asked for, {missing} missing, {corrupt} corrupt",
+)
+DAMAGE_FOUND = Event("damage_found", WARNING, "{folder}: {missing} articles missing, {corrupt} corrupt")
+REPAIRED = Event("repaired", INFO, "{folder}: {reposted} articles are posted again")
+UNREPAIRABLE = Event(
+    "unrepairable", ERROR, "{folder}: {segments} segments cannot be had from anywhere any more"
+)
+RECOVERED = Event("recovered", INFO, "{folder}: everything can be had again")
 
 SERVER_CONNECTED = Event("server_connected", INFO, "{server}: connected")
 SERVER_IN_TROUBLE = Event("server_in_trouble", WARNING, "{server}: {reason}")
