@@ -120,10 +120,15 @@ class Restoring:
         if any(folder.name == name for folder in self._folders):
             folder = self._folders.named(name)
             return locate_own(
-                self._news, self._catalogue, folder.row, folder.epochs, int(version) if version else None
+                self._news,
+                self._catalogue,
+                folder.row,
+                folder.epochs,
+                int(version) if version else None,
+                folder.newsgroups,
             )
         opening = Opening(passphrase, own_identity(self._vault))
-        return locate(self._news, source, self._clock, self._known, opening)
+        return locate(self._news, source, self._clock, self._known, opening, self._folders.newsgroups())
 
     def _known(self, fingerprint: Fingerprint) -> KnownVersion | None:
         known = self._catalogue.heads.get(fingerprint)

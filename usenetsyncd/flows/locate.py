@@ -6,7 +6,7 @@ others or offers an older history than the one seen before is noticed here.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -21,7 +21,6 @@ from usenetsyncd.errors import (
     FormatError,
     LimitExceeded,
     NewerFormat,
-    NewsError,
     NothingPublished,
     NotPermitted,
     Rollback,
@@ -30,13 +29,16 @@ from usenetsyncd.errors import (
     ShareRevoked,
 )
 from usenetsyncd.flows.epochs import Epochs
-from usenetsyncd.flows.retrieve import other_addresses, retrieve_as
-from usenetsyncd.model import ArticleAddress, Fingerprint, MessageId, Presence
+from usenetsyncd.flows.galloping import find_newest as find_newest
+from usenetsyncd.flows.galloping import newest_above as newest_above
+from usenetsyncd.flows.retrieve import retrieve_as
+from usenetsyncd.flows.subjects import SubjectFinder
+from usenetsyncd.model import ArticleAddress, Fingerprint
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.wire.access import AccessKind, decode_access
-from usenetsyncd.wire.head import MAX_VERSION, Head, decode_head, head_address, head_hash
+from usenetsyncd.wire.head import Head, decode_head, head_address, head_hash
 from usenetsyncd.wire.identity import Identity
-from usenetsyncd.wire.keys import ReadKeys, message_id_of, read_keys, share_keys
+from usenetsyncd.wire.keys import ReadKeys, read_keys, share_keys
 from usenetsyncd.wire.membership import (
     Envelope,
     ShareKind,
@@ -47,17 +49,11 @@ from usenetsyncd.wire.membership import (
 
 log = structlog.get_logger("locate")
 
-FAR_PROBES = 20
-NEAR_PROBES = 8
-# Numbers tried one by one below the newest when that one turns out not to be the publisher's.
-FALLBACK_NUMBERS = 64
 CHAIN_LIMIT = 1_000
 # A head may name 1,000 older epochs; each makes asking for a lost article dearer.
 OLDER_EPOCHS_READ = 64
 # A head of the past is sought in its newest epoch and these; more have passed without a version only by accident.
 EPOCHS_TRIED = 3
-# More forged numbers than this, and somebody who may read is flooding the folder's names.
-STRUCK_LIMIT = 2_000
 
 T = TypeVar("T")
 
@@ -99,16 +95,19 @@ def locate(
     clock: Clock,
     known: Callable[[Fingerprint], KnownVersion | None],
     opening: Opening = NO_OPENING,
+    groups: Sequence[str] = (),
 ) -> Located:
     """Find and verify the newest head behind an access string.
 
+    groups: newsgroups to look in for subjects where nothing is under the ids that addresses make.
     Raises BadAccessString, NothingPublished, ShareClosed (revoked, expired, passphrase, membership), NotPermitted,
     Rollback, Fork, NewerFormat, and NewsError when servers could not be asked.
     """
     kind, secret, fingerprint = decode_access(access)
     if kind is not AccessKind.READ:
         raise NotPermitted("this string does not allow reading; ask the owner for a read string")
-    envelope, warnings = newest_envelope(news, share_keys(secret, fingerprint), fingerprint)
+    subjects = SubjectFinder(news, groups)
+    envelope, warnings = newest_envelope(news, share_keys(secret, fingerprint), fingerprint, subjects)
     if envelope.share is ShareKind.REVOKED:
         raise ShareRevoked("this share was revoked by its owner")
     if envelope.expires_s and envelope.expires_s < clock.now():
@@ -118,13 +117,18 @@ def locate(
         opened = unwrap(envelope, secret, opening.passphrase, opening.identity)
     rings = (read_keys(opened, fingerprint),)
     located = newest_head(
-        news, rings, fingerprint, envelope.epoch, envelope.version, known(fingerprint), clock
+        news, rings, fingerprint, envelope.epoch, envelope.version, known(fingerprint), clock, subjects
     )
     return replace(located, warnings=(*warnings, *located.warnings))
 
 
 def locate_own(
-    news: NewsService, catalogue: Catalogue, folder_row: int, epochs: Epochs, version: int | None
+    news: NewsService,
+    catalogue: Catalogue,
+    folder_row: int,
+    epochs: Epochs,
+    version: int | None,
+    groups: Sequence[str] = (),
 ) -> Located:
     """A version of a folder of this daemon's own; None: the newest published one."""
     row = (
@@ -135,11 +139,18 @@ def locate_own(
     if row is None or row.state is not VersionState.PUBLISHED:
         raise NothingPublished("no version of this folder has been published yet")
     keys = epochs.keys(row.epoch)
-    return read_head(news, (keys,), keys.fingerprint, row.epoch, row.version)
+    try:
+        return read_head(news, (keys,), keys.fingerprint, row.epoch, row.version)
+    except ArticleMissing:
+        for at, content in SubjectFinder(news, groups).open_all(
+            (keys,), [head_address(row.epoch, row.version)]
+        ):
+            return _decoded((keys,), keys.fingerprint, at, content)
+        raise
 
 
 def newest_envelope(
-    news: NewsService, keys: ReadKeys, fingerprint: Fingerprint
+    news: NewsService, keys: ReadKeys, fingerprint: Fingerprint, subjects: SubjectFinder
 ) -> tuple[Envelope, tuple[str, ...]]:
     """The envelope with the highest serial that opens and is signed by the folder's key, and warnings."""
 
@@ -156,6 +167,9 @@ def newest_envelope(
             raise
 
     found, struck = find_newest(news, keys, envelope_address, 0, read)
+    found = found or subjects.newest(
+        keys, envelope_address, 0, lambda at, content: decode_envelope(content, fingerprint, at)
+    )
     if found is None:
         if beyond:
             raise beyond[0]  # better than to say that there is nothing
@@ -172,18 +186,24 @@ def newest_head(
     hint: int,
     known: KnownVersion | None,
     clock: Clock,
+    subjects: SubjectFinder | None = None,
 ) -> Located:
     """The newest head, checked against what was verified before.
 
     hint: a version that existed when the envelope was written (0: none yet).
     """
+    low = max(hint, known.version if known else 0)
+
+    def address_of(version: int) -> ArticleAddress:
+        return head_address(epoch, version)
+
     located, struck = find_newest(
-        news,
-        rings[0],
-        lambda version: head_address(epoch, version),
-        max(hint, known.version if known else 0),
-        lambda version: read_head(news, rings, fingerprint, epoch, version),
+        news, rings[0], address_of, low, lambda version: read_head(news, rings, fingerprint, epoch, version)
     )
+    if located is None and subjects is not None:
+        located = subjects.newest(
+            rings[0], address_of, low, lambda at, content: _decoded(rings, fingerprint, at, content)
+        )
     if located is None:
         if known is not None:
             raise Rollback(
@@ -204,12 +224,17 @@ def read_head(
 ) -> Located:
     """One version's head, verified. Raises ArticleMissing when no server has it."""
     at = head_address(epoch, version)
-    head, hashed = retrieve_signed(
-        news, rings[:1], at, lambda content: (decode_head(content, fingerprint, at), head_hash(content))
-    )
+    return retrieve_signed(news, rings[:1], at, lambda content: _decoded(rings, fingerprint, at, content))
+
+
+def _decoded(
+    rings: tuple[ReadKeys, ...], fingerprint: Fingerprint, at: ArticleAddress, content: bytes
+) -> Located:
+    """A head and the keys of it and of the epochs before. Raises FormatError."""
+    head = decode_head(content, fingerprint, at)
     older = head.older[: -OLDER_EPOCHS_READ - 1 : -1]
     keys = (rings[0], *(read_keys(one.read_secret, fingerprint) for one in older))
-    return Located(head, hashed, keys)
+    return Located(head, head_hash(content), keys)
 
 
 def retrieve_signed(
@@ -235,106 +260,6 @@ def retrieve_signed(
         if newer:
             raise newer[0] from error
         raise SealBroken(str(error)) from error
-
-
-def find_newest(
-    news: NewsService,
-    keys: ReadKeys,
-    address_of: Callable[[int], ArticleAddress],
-    known: int,
-    read: Callable[[int], T],
-) -> tuple[T | None, list[int]]:
-    """What the highest readable number holds, and the numbers that were struck out on the way.
-
-    known: a number that is believed to exist, 0 for none. A number that cannot be fetched, opened and
-    verified is struck out: whoever may read can compute names and post something there. NewerFormat is
-    raised as it is. Raises NewsError when servers did not answer: silence is not absence.
-    Source: docs/format.md 13, "Finding the newest".
-    """
-    struck: set[int] = set()
-    while True:
-        number = _gallop(news, keys, address_of, known, struck)
-        below = range(number - 1, max(0, number - FALLBACK_NUMBERS), -1) if number <= known else ()
-        for candidate in (number, *below):
-            if candidate <= 0 or candidate in struck:
-                continue
-            try:
-                return read(candidate), sorted(struck - {known})
-            except NewerFormat:
-                raise
-            except (ArticleMissing, FormatError) as error:
-                struck.add(candidate)
-                if len(struck) > STRUCK_LIMIT:
-                    raise Fork(f"more than {STRUCK_LIMIT:,} numbers carry something forged") from error
-                log.warning("number_struck_out", number=candidate, reason=str(error))
-                if candidate > known:
-                    break
-        else:
-            return None, sorted(struck - {known})
-
-
-def newest_above(
-    news: NewsService,
-    keys: ReadKeys,
-    address_of: Callable[[int], ArticleAddress],
-    low: int,
-    read: Callable[[int], T],
-) -> T | None:
-    """What the highest readable number above ``low`` holds; None when there is none. Errors: those of find_newest."""
-    struck: set[int] = set()
-    while (number := _gallop(news, keys, address_of, low, struck)) > low:
-        try:
-            return read(number)
-        except NewerFormat:
-            raise
-        except (ArticleMissing, FormatError) as error:
-            struck.add(number)
-            if len(struck) > STRUCK_LIMIT:
-                raise Fork(f"more than {STRUCK_LIMIT:,} numbers carry something forged") from error
-    return None
-
-
-def _gallop(
-    news: NewsService,
-    keys: ReadKeys,
-    address_of: Callable[[int], ArticleAddress],
-    known: int,
-    struck: set[int],
-) -> int:
-    """The highest number not struck out that some server says it has; ``known`` when there is none above."""
-    low = known
-    while True:
-        steps = (low + (1 << step) for step in range(FAR_PROBES + 1))
-        far = {number: (address_of(number),) for number in steps if number <= MAX_VERSION}
-        highest = _highest_present(news, keys, far, struck)
-        if highest is None:
-            near = {}
-            for number in range(low + 1, min(low + NEAR_PROBES, MAX_VERSION) + 1):
-                at = address_of(number)
-                near[number] = (at, *other_addresses(at))
-            highest = _highest_present(news, keys, near, struck)
-        if highest is None:
-            return low
-        low = highest
-
-
-def _highest_present(
-    news: NewsService,
-    keys: ReadKeys,
-    probes: Mapping[int, Iterable[ArticleAddress]],
-    struck: set[int],
-) -> int | None:
-    names: dict[MessageId, int] = {}
-    for number, addresses in probes.items():
-        if number not in struck:
-            names |= {message_id_of(keys.location, address): number for address in addresses}
-    if not names:
-        return None
-    presence = news.stat(list(names))
-    present = [number for name, number in names.items() if presence[name] is Presence.PRESENT]
-    if not present and all(presence[name] is Presence.UNKNOWN for name in names):
-        raise NewsError("no server answered when asked for the newest version")
-    return max(present, default=None)
 
 
 def _read_earlier(news: NewsService, located: Located, epoch: int, version: int) -> Located:

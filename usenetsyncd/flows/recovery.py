@@ -10,21 +10,19 @@ from threading import Event
 
 import structlog
 
-from usenetsyncd.errors import ArticleMissing, FormatError, NewsError, UsenetSyncError
+from usenetsyncd.errors import ArticleMissing, FormatError, UsenetSyncError
 from usenetsyncd.flows.index_reader import IndexReader
 from usenetsyncd.flows.listed import ListedNames, ListedStripes
 from usenetsyncd.flows.rebuild import Rebuilder
-from usenetsyncd.flows.retrieve import COPIES_ASKED, WAYS, retrieve
-from usenetsyncd.model import ArticleAddress, ArticleKind, MessageId, SegmentId
+from usenetsyncd.flows.retrieve import WAYS, retrieve
+from usenetsyncd.flows.subjects import SubjectFinder
+from usenetsyncd.model import ArticleAddress, ArticleKind, SegmentId
 from usenetsyncd.news.service import NewsService
-from usenetsyncd.wire.article import decode_body
 from usenetsyncd.wire.head import Head
-from usenetsyncd.wire.keys import ReadKeys, name_article
-from usenetsyncd.wire.seal import open_sealed
+from usenetsyncd.wire.keys import ReadKeys
 
 log = structlog.get_logger("retrieve")
 
-GENERATIONS_BY_SUBJECT = 2
 # One search reads the overviews of whole groups: for all that a batch lacks at once, and not for ever in vain.
 SEARCHES_IN_VAIN = 3
 
@@ -44,8 +42,7 @@ class Recovery:
         """scratch: where files may be made whose names begin like this. groups: to search for subjects, or none."""
         self._news = news
         self._rings = rings
-        self._stop = stop
-        self._groups = groups
+        self._subjects = SubjectFinder(news, groups, stop)
         self._in_vain = 0
         # The list of changed ids is itself in index segments, which it cannot lead to.
         plain = IndexReader(news, rings, last_resort=self._index_by_subject)
@@ -96,41 +93,9 @@ class Recovery:
 
     def _search(self, kind: ArticleKind, lost: Collection[SegmentId]) -> dict[SegmentId, bytes]:
         """By their subjects, which servers that change message-ids leave alone."""
-        if not self._groups or self._in_vain >= SEARCHES_IN_VAIN:
+        if self._in_vain >= SEARCHES_IN_VAIN:
             return {}
-        subjects: dict[str, tuple[ReadKeys, ArticleAddress]] = {}
-        for keys in self._rings:
-            for seg_id in lost:
-                for copy in range(COPIES_ASKED):
-                    for generation in range(GENERATIONS_BY_SUBJECT):
-                        at = ArticleAddress(kind, seg_id, copy, generation)
-                        subjects[name_article(keys.location, at).subject] = keys, at
-        found: dict[SegmentId, bytes] = {}
-        try:
-            candidates = self._news.find_by_subject(self._groups, list(subjects), stop=self._stop)
-        except NewsError as error:
-            log.warning("subjects_not_searched", reason=str(error))
-            candidates = {}
-        for subject, places in candidates.items():
-            keys, at = subjects[subject]
-            for server, message_id in places:
-                if at.id not in found:
-                    content = self._open(server, message_id, keys, at)
-                    if content is not None:
-                        found[SegmentId(at.id)] = content
+        places = [ArticleAddress(kind, seg_id) for seg_id in lost]
+        found = {SegmentId(at.id): content for at, content in self._subjects.open_all(self._rings, places)}
         self._in_vain = 0 if found else self._in_vain + 1
         return found
-
-    def _open(self, server: str, name: MessageId, keys: ReadKeys, at: ArticleAddress) -> bytes | None:
-        """Anybody may post under any subject: only what opens at its own address counts."""
-        bodies: list[bytes] = []
-
-        def take(_: MessageId, raw: bytes | None, error: NewsError | None) -> None:
-            if raw is not None:
-                bodies.append(raw)
-
-        try:
-            self._news.fetch_from(server, [name], take, self._stop)
-            return open_sealed(keys, at, decode_body(bodies[0])) if bodies else None
-        except FormatError:
-            return None
