@@ -107,11 +107,11 @@ class Follows:
             raise NotFound(f"nothing is followed under the number {follow_id}")
         return _follow(row)
 
-    def list(self) -> "list[FollowRow]":
+    def list(self) -> "Sequence[FollowRow]":
         """All, in the order in which they were added."""
         return [_follow(row) for row in self._readers.fetch(f"{_SELECT} ORDER BY id", ())]
 
-    def left(self, follow_id: int) -> "list[LeftPath]":
+    def left(self, follow_id: int) -> "Sequence[LeftPath]":
         """Paths that could not be placed, by path."""
         rows = self._readers.fetch(
             "SELECT path, stands, reason FROM follow_left WHERE follow_id = ? ORDER BY path", (follow_id,)
@@ -185,4 +185,23 @@ class Follows:
 
 def _follow(row: Row) -> FollowRow:
     root = None if row[13] is None else PageRef(SegmentId(row[13]), row[14], row[15])
-    return FollowRow(*row[:6], FollowState(row[6]), *row[7:13], root, *row[16:])
+    return FollowRow(
+        id=row[0],
+        target=row[1],
+        access=row[2],
+        passphrase=row[3],
+        fingerprint=row[4],
+        every_s=row[5],
+        state=FollowState(row[6]),
+        code=row[7],
+        reason=row[8],
+        added_at=row[9],
+        asked_at=row[10],
+        updated_at=row[11],
+        version=row[12],
+        root=root,
+        files=row[16],
+        bytes=row[17],
+        conflicts=row[18],
+        left=row[19],
+    )

@@ -47,14 +47,19 @@ class FileAssembly:
         overwrite: bool,
         kept: Callable[[Item], Attributes],
         check_stop: Callable[[], None] = lambda: None,
+        make_way: Callable[[Item], None] = lambda _: None,
     ) -> None:
-        """kept: the attributes that a file gets. check_stop: called while long files are hashed; raises to end it."""
+        """kept: the attributes that a file gets. check_stop: called while long files are hashed; raises to end it.
+
+        make_way: called just before a file gets its name; raises where it must not.
+        """
         self._plan = plan
         self._target = target
         self._identities = [keys.identity for keys in rings]
         self._overwrite = overwrite
         self._kept = kept
         self._check_stop = check_stop
+        self._make_way = make_way
         self._lock = Lock()
         self._placings: OrderedDict[int, _Open] = OrderedDict()
         self._begun: set[int] = set()  # whose parts were all written by this process
@@ -90,6 +95,7 @@ class FileAssembly:
         with SmallFiles(self._target, self._overwrite, self._plan.token) as small:
             for item in items:
                 try:
+                    self._make_way(item)
                     small.place(item.entry, b"", self._kept(item))
                     done.append(item.id)
                 except UsenetSyncError as error:
@@ -115,6 +121,7 @@ class FileAssembly:
         entry = item.entry
         if not any(content_hash(key, piece)[:HASH_BYTES] == entry.content_hash for key in self._identities):
             raise ContentMismatch("the content is not the one that the index names")
+        self._make_way(item)
         small.place(entry, piece, self._kept(item))
 
     def _write_part(self, need: Need, piece: memoryview) -> None:
@@ -182,6 +189,7 @@ class FileAssembly:
                     return
                 if self._is_right(item.entry, opened.placing):
                     mode, mtime_ns = item.entry.mode, item.entry.mtime_ns
+                    self._make_way(item)
                     opened.placing.finish(mode, mtime_ns, self._overwrite, False, self._kept(item))
                     self._plan.set_state(item.id, DONE)
                     break

@@ -7,7 +7,6 @@ restore goes on with what is not there yet.
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from threading import Event, Lock
@@ -28,6 +27,7 @@ from usenetsyncd.flows.file_assembly import FileAssembly, ends_the_job
 from usenetsyncd.flows.locate import Located
 from usenetsyncd.flows.recovery import Recovery
 from usenetsyncd.flows.restore_index import PlanMaker, capacity_of
+from usenetsyncd.flows.restore_order import RestoreProgress, RestoreRequest, RestoreSummary
 from usenetsyncd.flows.restore_plan import DONE, FAILED, Item, RestorePlan
 from usenetsyncd.folders.attributes import Attributes
 from usenetsyncd.folders.place import FolderLook, Sameness, Target
@@ -37,13 +37,14 @@ from usenetsyncd.model import (
     ArticleKind,
     EntryKind,
     MessageId,
-    RelativePath,
     SegmentId,
 )
 from usenetsyncd.news.service import NewsService
 from usenetsyncd.wire.article import decode_body
 from usenetsyncd.wire.keys import ReadKeys
 from usenetsyncd.wire.seal import open_sealed
+
+__all__ = ["Restore", "RestoreProgress", "RestoreRequest", "RestoreSummary"]
 
 log = structlog.get_logger("restore")
 
@@ -53,45 +54,6 @@ REFUSALS_SHOWN = 5
 FETCH_BATCH = 256
 # A part that does not add up is fetched once more from the start, then given up.
 CONTENT_ROUNDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreRequest:
-    """What to restore and where. paths: those and everything below them; none means all.
-
-    owner: give files the numeric owners that the version names, where it names them and we may. Only on request:
-    it is the publisher who says whose they will be.
-    """
-
-    target: Path
-    paths: tuple[RelativePath, ...] = ()
-    overwrite: bool = False
-    dry_run: bool = False
-    owner: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreProgress:
-    """How far a restore is; bytes of file content."""
-
-    phase: str
-    files: int
-    files_total: int
-    bytes: int
-    bytes_total: int
-    failed: int
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreSummary:
-    """How a restore ended. failures: (path, reason), at most 1,000 of ``failed``."""
-
-    version: int
-    files: int
-    bytes: int
-    failed: int
-    failures: tuple[tuple[RelativePath, str], ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 class Restore:
@@ -131,13 +93,13 @@ class Restore:
             fresh = not self._plan.complete
             self._resumed = not fresh
             if fresh:
-                maker = PlanMaker(self._plan, self._ways.index, capacity_of(self._request.target))
-                maker.read(self._located.head.root, self._request.paths, self._planning)
+                self._make_plan(PlanMaker(self._plan, self._ways.index, capacity_of(self._request.target)))
             self._totals = self._plan.totals()
             if not self._request.dry_run:
                 with Target(self._request.target) as target:
                     self._apply(target, fresh and target.is_empty())
             summary = self._summary()
+            self._conclude(summary)
             finished = True
             return summary
         except OSError as error:
@@ -145,6 +107,18 @@ class Restore:
         finally:
             self._ways.close()
             self._plan.close(delete=finished)
+
+    def _make_plan(self, maker: PlanMaker) -> None:
+        maker.read(self._located.head.root, self._request.paths, self._planning)
+
+    def _make_way(self, target: Target, item: Item) -> None:
+        """Just before something gets its name."""
+
+    def _clear(self, target: Target) -> None:
+        """When everything is in its place, before folders get their times."""
+
+    def _conclude(self, summary: RestoreSummary) -> None:
+        """All is on the disk; the plan goes afterwards."""
 
     def _planning(self) -> None:
         """Between two entries of the index."""
@@ -167,6 +141,7 @@ class Restore:
             self._request.overwrite,
             self._kept,
             self._check_stop,
+            lambda item: self._make_way(target, item),
         )
         try:
             self._fetch_contents(assembly)
@@ -178,6 +153,7 @@ class Restore:
         if self._resumed:
             sweep_small(target, self._plan.token)
         self._make_symlinks(target)
+        self._clear(target)
         self._finish_folders(target)
         self._refused = target.refusals.counts()
         target.sync()
@@ -185,7 +161,11 @@ class Restore:
     def _make_folders(self, target: Target) -> None:
         for item in self._plan.items(EntryKind.FOLDER):
             self._check_stop()
-            self._each(item, lambda item=item: target.make_folder(item.entry.path, self._kept(item)))  # type: ignore[misc]
+            self._each(item, lambda item=item: self._make_folder(target, item))  # type: ignore[misc]
+
+    def _make_folder(self, target: Target, item: Item) -> None:
+        self._make_way(target, item)
+        target.make_folder(item.entry.path, self._kept(item))
 
     def _skip_what_is_there(self, target: Target) -> None:
         """Files that stand there already are kept if they are the same, and never replaced unasked.
@@ -311,15 +291,18 @@ class Restore:
         self._plan.segment_written(row)
 
     def _make_links(self, target: Target) -> None:
-        overwrite = self._request.overwrite
         while links := self._plan.links():
             for item, first in links:
                 self._check_stop()
                 if self._each(
                     item,
-                    lambda a=first, b=item: target.make_hard_link(a.entry.path, b.entry.path, overwrite),  # type: ignore[misc]
+                    lambda a=first, b=item: self._make_link(target, a, b),  # type: ignore[misc]
                 ):
                     self._plan.set_state(item.id, DONE)
+
+    def _make_link(self, target: Target, first: Item, item: Item) -> None:
+        self._make_way(target, item)
+        target.make_hard_link(first.entry.path, item.entry.path, self._request.overwrite)
 
     def _make_symlinks(self, target: Target) -> None:
         for item in self._plan.items(EntryKind.SYMLINK):
@@ -330,6 +313,7 @@ class Restore:
     def _make_symlink(self, target: Target, item: Item) -> None:
         entry, overwrite = item.entry, self._request.overwrite
         if target.compare(entry.path, entry) is not Sameness.SAME:
+            self._make_way(target, item)
             target.make_symlink(entry.path, entry.target, entry.mtime_ns, overwrite, self._kept(item))
 
     def _kept(self, item: Item) -> Attributes:

@@ -58,16 +58,36 @@ class PlanMaker:
 
         Raises NotFound, NewsError, IndexLost; FormatError or ArticleMissing when the root page is not to be had.
         """
+        if (
+            not self.take_all(self._entries(root, paths), check_stop)
+            and paths
+            and not self._plan.failed_count()
+        ):
+            raise NotFound("nothing in this version has such a path")
+
+    def take_all(
+        self,
+        entries: Iterable[Entry],
+        check_stop: Callable[[], None],
+        and_then: Callable[[], Iterable[Entry]] = lambda: (),
+    ) -> bool:
+        """Plan these entries, which come in the order of their paths; whether there were any.
+
+        and_then: more entries, asked for when the first are all in the plan.
+        """
         self._plan.restart()
         found = False
-        for entry in self._entries(root, paths):
+        for entry in entries:
             check_stop()
             found = True
             self._take(entry, check_stop)
-        if paths and not found and not self._plan.failed_count():
-            raise NotFound("nothing in this version has such a path")
+        self._flush()
+        for entry in and_then():
+            check_stop()
+            self._take(entry, check_stop)
         self._flush()
         self._plan.mark_complete()
+        return found
 
     def _entries(self, root: PageRef | None, paths: tuple[RelativePath, ...]) -> Iterator[Entry]:
         for prefix in drop_nested(paths or (RelativePath(b""),)):

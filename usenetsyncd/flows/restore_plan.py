@@ -325,6 +325,16 @@ class RestorePlan:
         self._together((again, [()]), ("UPDATE item SET state = 0 WHERE state = 3", [()]))
         return True
 
+    # -- for what a plan is extended by -------------------------------------------------------
+
+    def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Rows of the plan's file."""
+        return self._all(query, *values)
+
+    def change(self, *statements: tuple[str, Sequence[Sequence[object]]]) -> None:
+        """All of them or none, each with all its rows of values."""
+        self._together(*statements)
+
     # -- the connection -----------------------------------------------------------------------
 
     def _totals(self, query: str) -> tuple[int, int]:
