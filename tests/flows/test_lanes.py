@@ -1,6 +1,8 @@
 """Lanes: few threads busy while answers come at once, all of them waiting where they do not."""
 
+import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -122,3 +124,29 @@ def test_benches_that_nobody_holds_are_let_go() -> None:
         assert lanes.take(lane) is None
         lanes.rest()
     assert len(made) == 2
+
+
+def test_who_comes_back_for_a_bench_gets_one_though_nothing_else_is_to_be_done() -> None:
+    for seed in range(20):
+        lanes: Lanes[int, object] = Lanes(2, object)
+        done: Counter[int] = Counter()
+
+        def work(lanes: Lanes[int, object] = lanes, done: Counter[int] = done, seed: int = seed) -> None:
+            dice = random.Random(seed)
+            lane: Lane[object] = Lane()
+            while (piece := lanes.take(lane)) is not None:
+                for longest_s in (0.006, 0.003):  # looks elsewhere first, then sends
+                    lanes.bench(lane)
+                    lane.sends()
+                    time.sleep(dice.random() * longest_s)
+                done[piece] += 1
+
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        lanes.put(range(23))
+        lanes.close()
+        for thread in threads:
+            thread.join(WAIT_S)
+            assert not thread.is_alive()
+        assert done == Counter(range(23))

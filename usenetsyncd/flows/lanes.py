@@ -72,6 +72,7 @@ class Lanes(Generic[Work, Bench]):
             self._leave(lane)
             while not (self._work and self._enter(lane)):
                 if self._closed and not self._work:
+                    self._changed.notify_all()  # the others may have begun to wait while there was work
                     return None
                 self._wait()
             piece = self._work.popleft()
@@ -84,7 +85,10 @@ class Lanes(Generic[Work, Bench]):
         with self._changed:
             lane.sending_since = 0.0
             while not (lane.held or self._enter(lane)):
-                self._wait(wants_bench=True)
+                # Looks for itself: whoever is woken by a lane that comes free may have no use for it.
+                self._changed.wait(PATIENCE_S)
+                if self._work:
+                    self._changed.notify()  # that may have been meant for somebody who waits for work
             if lane.bench is None:
                 raise AssertionError("a lane that is held has a bench")
             return lane.bench
@@ -116,9 +120,9 @@ class Lanes(Generic[Work, Bench]):
             lane.bench, lane.held = None, False
             self._changed.notify()
 
-    def _wait(self, wants_bench: bool = False) -> None:
+    def _wait(self) -> None:
         """Until something changes. One of those who could use a lane looks now and then whether one is late."""
-        if self._watched or not (self._held and (self._work or wants_bench)):
+        if self._watched or not (self._held and self._work):
             self._changed.wait()
             return
         self._watched = True
