@@ -50,7 +50,7 @@ class Scopes:
         self.folders = folders
         self.news = news
         self.clock = clock
-        self._settings = settings
+        self.settings = settings
 
     def of(self, stop: threading.Event) -> Scope:
         """For one check."""
@@ -58,7 +58,7 @@ class Scopes:
 
     def servers(self) -> CheckedServers:
         """Who can be asked, by the settings in force."""
-        by_priority = sorted(self._settings().servers, key=lambda server: server.priority)
+        by_priority = sorted(self.settings().servers, key=lambda server: server.priority)
         return CheckedServers(
             tuple(server.name for server in by_priority if ServerRole.READ in server.roles),
             tuple(server.name for server in by_priority if ServerRole.VERIFY in server.roles),
@@ -92,9 +92,20 @@ class _Told:
         self._report = report
 
     def __call__(self, summary: VerifySummary) -> None:
-        now = {name: self._before[name] + getattr(summary, name) for name in _COUNTS}
-        far = {"phase": "asking", "done": now["checked"], "total": max(self._total, now["checked"])}
-        self._report({**_progress(self._folder, self._parts), **now, **far})
+        self._report(self.far({name: getattr(summary, name) for name in _COUNTS}))
+
+    def far(self, counts: Mapping[str, int]) -> Progress:
+        """How far all is, with this much of the folder."""
+        now = {name: self._before[name] + counts.get(name, 0) for name in _COUNTS}
+        total = max(self._total, now["checked"])
+        return {
+            **now,
+            "phase": "asking",
+            "folder": self._folder,
+            "done": now["checked"],
+            "total": total,
+            "parts": self._parts,
+        }
 
 
 class Checking:
@@ -129,9 +140,10 @@ class Checking:
         for folder in left:
             if stop.is_set():
                 raise Cancelled("the check was interrupted")
-            self._begin(folder, job, parts)
-            parts.append(self._check(folder, job, stop, _Told(parts, folder.name, total, report)))
-            report(_progress(folder.name, parts))
+            told = _Told(parts, folder.name, total, report)
+            self._begin(folder, job, told)
+            parts.append(self._check(folder, job, stop, told))
+            report({**sum_of(parts, _COUNTS), "folder": folder.name, "parts": list(parts)})
         return {
             "type": "summary",
             **sum_of(parts, _COUNTS),
@@ -139,13 +151,13 @@ class Checking:
             "folders": parts,
         }
 
-    def _begin(self, folder: LiveFolder, job: JobRow, parts: Sequence[Progress]) -> None:
+    def _begin(self, folder: LiveFolder, job: JobRow, told: _Told) -> None:
         if job.progress.get("folder") == folder.name:
             return  # and goes on
         if job.params["asked"]:
             # Who asks now wants to know how it is now: what an interrupted check saw hours ago does not count.
             self._catalogue.verifications.cancel(folder.row).result()
-        self._catalogue.jobs.progress(job.id, _progress(folder.name, parts)).result()
+        self._catalogue.jobs.progress(job.id, told.far({})).result()
 
     def _posted(self, folder: LiveFolder) -> int:
         return self._catalogue.queue.counts(folder.row).articles[ArticleState.POSTED]
@@ -238,10 +250,6 @@ def _by_server(parts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {"server": name, **{key: counts[key] for key in _SERVER_COUNTS}} for name, counts in summed.items()
     ]
-
-
-def _progress(folder: str, parts: Sequence[Progress]) -> Progress:
-    return {**sum_of(parts, _COUNTS), "folder": folder, "parts": list(parts)}
 
 
 def _as_part(folder: LiveFolder, summary: VerifySummary, health: FolderHealth) -> Progress:

@@ -155,6 +155,7 @@ class Repairing:
     ) -> RepairSummary:
         """Queue what can be made again now. Raises Cancelled."""
         count.carry()
+        far("looking", count)
 
         def on_progress(summary: RepairSummary) -> None:
             count.take(summary)
