@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.flows.workshop import workshop
 from tests.plugins.clock import FakeClock
@@ -26,8 +26,6 @@ PEOPLE = {name: Identity(name.encode().ljust(32)) for name in NAMES}
 class Sharing(RuleBasedStateMachine):
     """One folder. The model: who is in which share, and which shares anybody with the string may open."""
 
-    shares = Bundle("shares")
-
     def __init__(self) -> None:
         super().__init__()
         self.stack = contextlib.ExitStack()
@@ -41,7 +39,10 @@ class Sharing(RuleBasedStateMachine):
         self.settled = False
 
     def teardown(self) -> None:
-        self.stack.close()
+        with self.stack:
+            if self.users:
+                self.publish()
+                self.who_is_in_reads_the_newest_and_who_is_out_never_can()
 
     @initialize()
     def meet(self) -> None:
@@ -51,42 +52,47 @@ class Sharing(RuleBasedStateMachine):
 
     # -- what may happen -----------------------------------------------------------------------
 
-    @rule(target=shares, inside=st.sets(st.sampled_from(NAMES)))
-    def give_privately(self, inside: set[str]) -> str:
-        return self._made(self.shop.sharer().private([self.users[name] for name in sorted(inside)]), inside)
+    @rule(inside=st.sets(st.sampled_from(NAMES), min_size=1))
+    def give_privately(self, inside: set[str]) -> None:
+        self._made(self.shop.sharer().private([self.users[name] for name in sorted(inside)]), inside)
 
-    @rule(target=shares, protected=st.booleans())
-    def give(self, protected: bool) -> str:
+    @rule(protected=st.booleans())
+    def give(self, protected: bool) -> None:
         sharer = self.shop.sharer()
-        return self._made(sharer.protected(PHRASE, argon2=QUICK) if protected else sharer.public())
+        self._made(sharer.protected(PHRASE, argon2=QUICK) if protected else sharer.public())
 
-    @rule(target=shares)
-    def give_for_a_day(self) -> str:
+    @rule()
+    def give_for_a_day(self) -> None:
         over = int(self.shop.clock.now()) + 86_400
-        made = self._made(self.shop.sharer().public(over))
-        self.expires[made] = over
-        return made
+        made = self.shop.sharer().public(over)
+        self._made(made)
+        self.expires[made.id] = over
 
-    @rule(share=shares, name=st.sampled_from(NAMES))
-    def admit(self, share: str, name: str) -> None:
-        if self.access.get(share) == "private":
-            self.shop.sharer().admit(share, [self.users[name]])
-            self.members[share].add(name)
-            self.settled = False
+    @precondition(lambda self: self.members)
+    @rule(data=st.data(), name=st.sampled_from(NAMES))
+    def admit(self, data: st.DataObject, name: str) -> None:
+        share = data.draw(st.sampled_from([*self.members]))
+        self.shop.sharer().admit(share, [self.users[name]])
+        self.members[share].add(name)
+        self.settled = False
 
-    @rule(share=shares, name=st.sampled_from(NAMES))
-    def dismiss(self, share: str, name: str) -> None:
-        if name in self.members.get(share, ()):
-            self.shop.sharer().dismiss(share, self.users[name])
-            self.members[share].discard(name)
-            self.settled = False
+    @precondition(lambda self: any(self.members.values()))
+    @rule(data=st.data())
+    def dismiss(self, data: st.DataObject) -> None:
+        inside = [(share, name) for share, names in self.members.items() for name in sorted(names)]
+        share, name = data.draw(st.sampled_from(inside))
+        self.shop.sharer().dismiss(share, self.users[name])
+        self.members[share].discard(name)
+        self.settled = False
 
-    @rule(share=shares)
-    def revoke(self, share: str) -> None:
-        if self.access.pop(share, None):
-            self.members.pop(share, None)
-            self.shop.sharer().revoke(share, self.shop.clock.now())
-            self.settled = False
+    @precondition(lambda self: self.access)
+    @rule(data=st.data())
+    def revoke(self, data: st.DataObject) -> None:
+        share = data.draw(st.sampled_from([*self.access]))
+        del self.access[share]
+        self.members.pop(share, None)
+        self.shop.sharer().revoke(share, self.shop.clock.now())
+        self.settled = False
 
     @rule()
     def let_two_days_pass(self) -> None:
@@ -104,11 +110,10 @@ class Sharing(RuleBasedStateMachine):
         self.shop.sharer().renew()
         self.settled = True
 
-    def _made(self, share: ShareRow, inside: set[str] = frozenset()) -> str:  # type: ignore[assignment]
+    def _made(self, share: ShareRow, inside: set[str] = frozenset()) -> None:  # type: ignore[assignment]
         self.access[share.id] = share.access
         if share.access == "private":
             self.members[share.id] = set(inside)
-        return share.id
 
     # -- what must hold ------------------------------------------------------------------------
 
@@ -170,5 +175,5 @@ class Sharing(RuleBasedStateMachine):
 
 TestSharing = Sharing.TestCase
 TestSharing.settings = settings(
-    max_examples=12, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=15, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
 )
