@@ -341,8 +341,12 @@ class World:
             "version": 1,
             "servers": [{"name": "main", "host": host, "port": port, "tls": "none", "connections": 4}],
             "newsgroups": ["alt.binaries.test"],
-            # Tests count articles; those of parity ask for it.
-            "defaults": {"settle": f"{SETTLE_S}s", "redundancy": {"copies": 1, "parity": "0%"}},
+            # Tests count articles, and delete what they like; those of parity and of the guard ask for it.
+            "defaults": {
+                "settle": f"{SETTLE_S}s",
+                "redundancy": {"copies": 1, "parity": "0%"},
+                "guard": {"max_deleted": "100%", "max_changed": "100%"},
+            },
             "folders": [{"id": "src", "path": str(self.source)}],
             "storage": {"data_dir": str(place / "data"), "min_free": 0},
             "control": {"socket": str(place / "s"), "group": None},

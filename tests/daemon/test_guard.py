@@ -7,6 +7,8 @@ import pytest
 from tests.daemon.harness import DaemonProcess, Refused, World, assert_restored, until
 
 MANY = 40
+# As it is where nobody configured anything.
+GUARDED = {"settle": "0.3s", "redundancy": {"copies": 1, "parity": "0%"}}
 
 
 def fill(here: World, count: int = MANY) -> None:
@@ -26,7 +28,7 @@ def delete(here: World, count: int, first: int = 0) -> None:
 
 def test_a_mass_deletion_is_held_over_a_restart_reviewed_and_released(here: World) -> None:
     fill(here)
-    one = here.daemon().start()
+    one = here.daemon(defaults=GUARDED).start()
     one.wait_idle()
     string = one.share()
     one.wait_idle()
@@ -72,7 +74,7 @@ def test_a_mass_deletion_is_held_over_a_restart_reviewed_and_released(here: Worl
 def test_files_that_come_back_end_the_hold_and_nothing_is_posted_again(here: World) -> None:
     fill(here)
     (here.source / "stays").write_bytes(b"another disk")
-    one = here.daemon().start()
+    one = here.daemon(defaults=GUARDED).start()
     one.wait_idle()
     posts = here.posts()
     (here.source / "sub").rename(here.place / "unmounted")
@@ -87,7 +89,7 @@ def test_files_that_come_back_end_the_hold_and_nothing_is_posted_again(here: Wor
 
 def test_an_unmounted_root_is_held_and_an_empty_one_can_be_accepted(here: World) -> None:
     fill(here, 3)
-    one = here.daemon().start()
+    one = here.daemon(defaults=GUARDED).start()
     one.wait_idle()
     here.source.rename(here.place / "elsewhere")
     one.post("/scan", {"folder": "src"})
@@ -107,7 +109,7 @@ def test_an_unmounted_root_is_held_and_an_empty_one_can_be_accepted(here: World)
 
 def test_everything_changed_at_once_is_held_and_small_or_moved_or_touched_things_are_not(here: World) -> None:
     fill(here)
-    one = here.daemon().start()
+    one = here.daemon(defaults=GUARDED).start()
     one.wait_idle()
     # Fewer than ten files, a move of everything, other permissions of everything: days like any other.
     delete(here, 9)
@@ -129,7 +131,7 @@ def test_everything_changed_at_once_is_held_and_small_or_moved_or_touched_things
 
 def test_a_deletion_bit_by_bit_is_one_deletion(here: World) -> None:
     fill(here)
-    one = here.daemon().start()
+    one = here.daemon(defaults=GUARDED).start()
     one.wait_idle()
     delete(here, 8)
     one.wait_idle()

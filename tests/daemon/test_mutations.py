@@ -130,6 +130,18 @@ def test_files_moved_between_two_folders_of_a_busy_machine_post_no_data(synced: 
             load.kill()
 
 
+def test_a_byte_put_into_a_large_file_posts_two_segments_of_it(synced: Synced) -> None:
+    large = synced.root / "large"
+    content = random.Random(11).randbytes(24_000_000)
+    large.write_bytes(content)
+    synced.check()
+    posted = synced.posted_by(lambda: large.write_bytes(b"x" + content))
+    # The one with the byte, halved, and the few kilobytes at the end that are packed.
+    assert posted[DATA] <= 3
+    posted = synced.posted_by(lambda: large.write_bytes(b"x" + content[:9_000_000] + content[12_000_000:]))
+    assert posted[DATA] <= 3
+
+
 def test_a_tree_moved_in_is_complete_and_moved_out_is_gone(synced: Synced) -> None:
     elsewhere = synced.world.place / "elsewhere"
     write_files(elsewhere / "deep" / "er", 400, random.Random(6), per_folder=20)

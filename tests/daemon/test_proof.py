@@ -190,8 +190,9 @@ def _compare(place: Place, kept: Path, hopeless: int) -> None:
     """Restore elsewhere: every file but those that arithmetic gives up, byte for byte."""
     two = place.here.reader(servers=place.account_list, environ={"NEWS_PASSWORD": place.inn.password}).start()
     target = place.here.place / "out"
-    result = two.restore(place.string, target)
-    assert result["failed"] == hopeless
+    job = two.wait_job(two.begin_restore(place.string, target), PATIENCE_S)
+    assert job["state"] == "done", job
+    assert job["result"]["failed"] == hopeless
     different = [
         path
         for path in sorted(kept.rglob("file *"))

@@ -12,10 +12,23 @@ ExtentTuple = tuple[int, bytes, int, int]
 
 @dataclass(frozen=True, slots=True)
 class NewSegment:
-    """A segment of file content that the scan made: its id and the length of its content."""
+    """A segment of file content that the scan made: its id and the length of its content.
+
+    mark: its first 8 bytes, where it is a part of one file alone.
+    """
 
     seg_id: SegmentId
     length: int
+    mark: bytes | None = None
+
+
+class PieceRow(NamedTuple):
+    """A whole segment of a file: at which position, and by what it is found again in other content."""
+
+    position: int
+    seg_id: SegmentId
+    length: int
+    mark: bytes
 
 
 class EntryUpdate(NamedTuple):

@@ -10,6 +10,7 @@ from usenetsyncd.catalogue.batches import (
     EntryRow,
     EntryUpdate,
     NewSegment,
+    PieceRow,
     ScanBatch,
     StoreResult,
 )
@@ -18,7 +19,7 @@ from usenetsyncd.catalogue.database import Readers, Row
 from usenetsyncd.catalogue.statements import RowIds, change_in, select_in
 from usenetsyncd.catalogue.storing import Storing
 from usenetsyncd.catalogue.writer import Writer
-from usenetsyncd.model import EntryKind, RelativePath
+from usenetsyncd.model import INDEX_HASH_BYTES, EntryKind, RelativePath
 
 __all__ = [
     "DigestRow",
@@ -27,6 +28,7 @@ __all__ = [
     "EntryRow",
     "EntryUpdate",
     "NewSegment",
+    "PieceRow",
     "ScanBatch",
     "ScanStore",
     "StoreResult",
@@ -123,6 +125,8 @@ class ScanStore:
         def ask(database: Connection) -> dict[bytes, ContentExtents]:
             entries: dict[int, bytes] = {}
             seen: set[bytes] = set()
+            # What was recovered from an index has 16 bytes of hash, until a scan reads the file.
+            by_start = {content_hash[:INDEX_HASH_BYTES]: content_hash for content_hash in wanted}
             for entry_id, found, folder in select_in(
                 database,
                 "SELECT e.id, e.hash, d.folder_id FROM entry e JOIN directory d ON d.id = e.directory_id "
@@ -130,12 +134,24 @@ class ScanStore:
                 (),
                 {content_hash[:8] for content_hash in wanted},
             ):
+                if len(found) == INDEX_HASH_BYTES:
+                    found = by_start.get(found, found)  # noqa: PLW2901 - the whole of it from here on
                 if folder == folder_id and found in wanted and found not in seen:
                     seen.add(found)
                     entries[entry_id] = found
             return _extents_of(database, entries)
 
         return self._readers.query(ask)
+
+    def pieces(self, entry_id: int) -> list[PieceRow]:
+        """The segments of a file that are parts of it alone, in order."""
+        rows = self._readers.fetch(
+            "SELECT x.position, s.seg_id, s.length, s.mark FROM extent x JOIN segment s ON s.id = x.segment_id "
+            "WHERE x.entry_id = ? AND x.offset = 0 AND x.length = s.length AND s.mark IS NOT NULL "
+            "ORDER BY x.position",
+            (entry_id,),
+        )
+        return [PieceRow(*row) for row in rows]
 
     def has_segment(self, folder_id: int, seg_id: bytes) -> bool:
         """Whether the folder has this segment, posted or on its way."""

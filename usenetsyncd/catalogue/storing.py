@@ -10,7 +10,7 @@ from usenetsyncd.catalogue.connection import Connection
 from usenetsyncd.catalogue.segments import insert_articles, revive
 from usenetsyncd.catalogue.statements import RowIds, Tallies, change_in, insert, select_in
 from usenetsyncd.errors import CatalogueError
-from usenetsyncd.model import EntryKind
+from usenetsyncd.model import EntryKind, same_content
 
 _ENTRY_COLUMNS = "kind, size, mtime_ns, ctime_ns, inode, mode, nlink, hash, target, sparse, attributes"
 # An EntryUpdate is the name, these columns, and what stands in other tables.
@@ -197,13 +197,13 @@ class Storing:
         return ids, set(fresh)
 
     def _add_segments(self) -> None:
-        lengths = {segment.seg_id: segment.length for segment in self._batch.segments}
+        made = {segment.seg_id: segment for segment in self._batch.segments}
         head = "SELECT seg_id, id FROM segment WHERE folder_id = ? AND kind = 1 AND seg_id IN"
-        known = dict(select_in(self._database, head, (self._folder_id,), lengths))
+        known = dict(select_in(self._database, head, (self._folder_id,), made))
         if known:
             self._segments.update(known)
             revive(self._database, self._folder_id, list(known.values()), self._batch.priority, self._tallies)
-        fresh = [(seg_id, length) for seg_id, length in lengths.items() if seg_id not in known]
+        fresh = [segment for seg_id, segment in made.items() if seg_id not in known]
         if not fresh:
             return
         row = self._database.run("SELECT epoch FROM folder WHERE id = ?", (self._folder_id,)).fetchone()
@@ -212,12 +212,12 @@ class Storing:
         epoch = row[0] if self._batch.epoch is None else self._batch.epoch
         first = self._ids.take(self._database, "segment", len(fresh))
         params: list[Any] = []
-        for at, (seg_id, length) in enumerate(fresh, first):
-            self._segments[seg_id] = at
-            params += (at, self._folder_id, seg_id, length, epoch)
-        head = "INSERT INTO segment (id, folder_id, seg_id, length, epoch, kind) VALUES"
-        insert(self._database, head, 5, params, group="(?,?,?,?,?,1)")
-        rows = [(at, length) for at, (_, length) in enumerate(fresh, first)]
+        for at, segment in enumerate(fresh, first):
+            self._segments[segment.seg_id] = at
+            params += (at, self._folder_id, segment.seg_id, segment.length, epoch, segment.mark)
+        head = "INSERT INTO segment (id, folder_id, seg_id, length, epoch, mark, kind) VALUES"
+        insert(self._database, head, 6, params, group="(?,?,?,?,?,?,1)")
+        rows = [(at, segment.length) for at, segment in enumerate(fresh, first)]
         insert_articles(
             self._database, self._folder_id, rows, self._batch.copies, self._batch.priority, self._tallies
         )
@@ -250,7 +250,7 @@ class Storing:
                     self._replaced.append(entry_id)
             known[name] = (entry_id, kind, size, hash32)
             values: tuple[Any, ...] = upsert[1:_COLUMNS_END]
-            if extents_now is None and (old is None or old[3] != hash32):
+            if extents_now is None and (old is None or not same_content(old[3], hash32)):
                 # Its segment was given up since the scan saw the row: there are no extents to keep.
                 values = (*values[:_HASH_AT], None, *values[_HASH_AT + 1 :])
             elif extents_now:

@@ -10,20 +10,26 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from usenetsyncd.catalogue.catalogue import Catalogue
-from usenetsyncd.catalogue.scan_store import ContentExtents, EntryRow
+from usenetsyncd.catalogue.scan_store import ContentExtents, EntryRow, PieceRow
 from usenetsyncd.errors import FolderError
 from usenetsyncd.flows.departures import Departures
 from usenetsyncd.flows.plan import FileWork, Plan
+from usenetsyncd.flows.realign import MARK_BYTES, Slice, realign
 from usenetsyncd.flows.small_files import BATCH_BYTES, BATCH_FILES, READ_AHEAD, Batch, SmallFileReader
 from usenetsyncd.folders import read, scan
 from usenetsyncd.folders.root import FolderRoot
 from usenetsyncd.folders.statkey import FileKey
-from usenetsyncd.model import SEGMENT_SIZE_BYTES, EntryKind, RelativePath
-from usenetsyncd.wire.segment import PACK_LIMIT_BYTES, FileHasher
+from usenetsyncd.model import SEGMENT_SIZE_BYTES, EntryKind, RelativePath, same_content
+from usenetsyncd.wire.segment import PACK_LIMIT_BYTES, FileHasher, segment_id
 
 HASH_THREADS = 2
 # Large files being hashed at once, each with one slice in memory.
 LARGE_IN_FLIGHT = 4
+
+# A changed file below this is posted anew where its slices have shifted.
+REALIGN_FROM_BYTES = 4 * SEGMENT_SIZE_BYTES
+# So many new slices are what an overwritten stretch costs anyway.
+FRESH_SLICES = 2
 
 _NOTHING_KNOWN: dict[bytes, ContentExtents] = {}
 
@@ -152,7 +158,9 @@ class Intake:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(HASH_THREADS, "hash")
         path = scan.join(work.folder.path, work.name)
-        future = self._pool.submit(_hash_file, self._root, path, _key(work), self._identity, self._check_stop)
+        future = self._pool.submit(
+            _hash_file, self._root, path, _key(work), self._identity, self._check_stop, self._old_pieces(work)
+        )
         self._large.append((work, future))
 
     def _finish_large(self, leave: int) -> None:
@@ -168,12 +176,19 @@ class Intake:
             self._hashed(work)
             if self._reuse(work, self._find_contents([work])):
                 continue
-            for position, slice_hash, length in hashed.slices:
-                self._plan.add_slice(work, position, slice_hash, length)
+            for piece in hashed.slices:
+                self._plan.add_slice(work, *piece)
             if hashed.tail:
                 self._plan.pack(work, hashed.tail)
             else:
                 self._plan.complete(work)
+
+    def _old_pieces(self, work: FileWork) -> Callable[[], list[PieceRow]] | None:
+        """How to ask for what the file consisted of, where it was long enough for that to be worth it."""
+        stored = work.stored
+        if stored is None or stored.hash is None or min(stored.size, work.size) < REALIGN_FROM_BYTES:
+            return None
+        return lambda: self._catalogue.scan.pieces(stored.id)
 
     # -- what becomes of them ----------------------------------------------------------------
 
@@ -190,7 +205,7 @@ class Intake:
         wanted = {
             work.content_hash
             for work in works
-            if (work.stored is None or work.stored.hash != work.content_hash)
+            if (work.stored is None or not same_content(work.stored.hash, work.content_hash))
             and (not self._fresh or self._plan.maybe_planned(work.content_hash))
         }
         if not wanted:
@@ -209,7 +224,7 @@ class Intake:
 
     def _reuse(self, work: FileWork, known: dict[bytes, ContentExtents]) -> bool:
         """Keep the segments that already hold this content, wherever it stands in the folder."""
-        if work.stored is not None and work.stored.hash == work.content_hash:
+        if work.stored is not None and same_content(work.stored.hash, work.content_hash):
             work.keeps_extents = True
             self._plan.complete(work)
             return True
@@ -229,16 +244,24 @@ class Intake:
 @dataclass(frozen=True, slots=True)
 class _HashedFile:
     content_hash: bytes
-    slices: list[tuple[int, bytes, int]]
+    slices: list[Slice]
     tail: bytes
 
 
 def _hash_file(
-    root: FolderRoot, path: RelativePath, key: FileKey, identity: bytes, check_stop: Callable[[], None]
+    root: FolderRoot,
+    path: RelativePath,
+    key: FileKey,
+    identity: bytes,
+    check_stop: Callable[[], None],
+    old_pieces: Callable[[], list[PieceRow]] | None = None,
 ) -> _HashedFile:
-    """Hash a file slice by slice; a last slice below the packing limit is returned as it is."""
+    """Hash a file slice by slice; a last slice below the packing limit is returned as it is.
+
+    old_pieces: what it consisted of before. Where few of the slices are among them, they are sought wherever they stand.
+    """
     whole = FileHasher(identity)
-    slices: list[tuple[int, bytes, int]] = []
+    slices: list[Slice] = []
     position, tail = 0, b""
     with read.open_file(root, path, key) as opened:
         for piece in opened.slices(bytearray(SEGMENT_SIZE_BYTES)):
@@ -247,15 +270,23 @@ def _hash_file(
             if len(piece) < PACK_LIMIT_BYTES:
                 tail = bytes(piece)
             else:
-                slices.append((position, slice_hash, len(piece)))
+                slices.append(Slice(position, slice_hash, len(piece), bytes(piece[:MARK_BYTES])))
             position += len(piece)
+        if old_pieces is not None:
+            old = old_pieces()
+            known = {piece.seg_id for piece in old}
+            fresh = sum(segment_id(one.hash) not in known for one in slices)
+            if known and fresh > FRESH_SLICES:
+                aligned = realign(opened, identity, old, check_stop)
+                if sum(segment_id(one.hash) not in known for one in aligned.slices) < fresh:
+                    slices, tail = aligned.slices, aligned.tail
     return _HashedFile(whole.digest(), slices, tail)
 
 
 def _differs(stored: EntryRow, work: FileWork) -> bool:
     """Whether the published entry changes: a new inode or ctime alone does not show."""
     return (
-        (stored.hash or None) != (work.content_hash or None)
+        not same_content(stored.hash, work.content_hash)
         or (stored.kind, stored.size, stored.mtime_ns) != (work.kind, work.size, work.mtime_ns)
         or (stored.mode, stored.target or None) != (work.mode, work.target or None)
         or (stored.nlink > 1) != (work.nlink > 1)

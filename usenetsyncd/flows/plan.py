@@ -143,12 +143,14 @@ class Plan:
         work.folder.digest = None
         self._release(work.folder)
 
-    def add_slice(self, work: FileWork, position: int, slice_hash: bytes, length: int) -> None:
-        """A slice that is a segment of its own."""
+    def add_slice(
+        self, work: FileWork, position: int, slice_hash: bytes, length: int, mark: bytes | None = None
+    ) -> None:
+        """A part of a file that is a segment of its own. mark: its first bytes, to find it again later."""
         segment = segment_id(slice_hash)
         if work.segments is None:
             work.segments = []
-        work.segments.append(NewSegment(segment, length))
+        work.segments.append(NewSegment(segment, length, mark))
         work.extents.append((position, segment, 0, length))
 
     def adopt_duplicate(self, work: FileWork) -> bool:
