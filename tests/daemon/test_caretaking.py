@@ -175,6 +175,22 @@ def test_what_is_nowhere_is_named_and_the_rest_is_repaired(here: World) -> None:
     assert_restored(here.reader().start(), one.share(), here.source, here.place / "out")
 
 
+def test_nothing_posted_is_nothing_known(here: World) -> None:
+    write_files(here.source, 3, random.Random(42))
+    here.server.stop()
+    try:
+        one = here.daemon(defaults=defaults()).start()
+        found = ctl(one, "verify", "--json")
+        assert (found.code, found.summary["checked"]) == (0, 0)
+        assert found.lines[-2]["health"] == "unknown"
+        assert one.folder()["health"] == "unknown"
+        assert one.status()["next_check_at"] is None
+    finally:
+        here.server.start()
+    one.wait_idle()
+    assert ctl(one, "verify").code == 0
+
+
 def test_names_that_do_not_exist_end_with_5(here: World) -> None:
     one, _ = synced(here, files=2, large=0)
     assert ctl(one, "verify", "nobody").code == 5

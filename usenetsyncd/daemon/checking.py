@@ -17,7 +17,7 @@ from usenetsyncd.daemon.lane import Urgency
 from usenetsyncd.daemon.live import LiveFolder, LiveFolders
 from usenetsyncd.errors import Cancelled, NotFound
 from usenetsyncd.flows.availability import CheckedServers, KeysOf
-from usenetsyncd.flows.health import FolderHealth
+from usenetsyncd.flows.health import FolderHealth, HealthWord
 from usenetsyncd.flows.share import TAG_BYTES
 from usenetsyncd.flows.verify import Scope, Verification, VerifyRequest, VerifySummary
 from usenetsyncd.model import ArticleKind, ServerRole
@@ -183,7 +183,8 @@ class Checking:
         health = self._book.renew(folder)
         if (summary.missing or summary.corrupt) and not job.params["asked"]:
             self._on_found(folder)
-        return _as_part(folder, summary, health)
+        published = self._catalogue.folders.by_id(folder.row).version > 0
+        return _as_part(folder, summary, health, published)
 
     def _tell(self, folder: LiveFolder, summary: VerifySummary) -> None:
         fields = {name: getattr(summary, name) for name in _COUNTS}
@@ -252,7 +253,7 @@ def _by_server(parts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _as_part(folder: LiveFolder, summary: VerifySummary, health: FolderHealth) -> Progress:
+def _as_part(folder: LiveFolder, summary: VerifySummary, health: FolderHealth, published: bool) -> Progress:
     servers = [
         {"server": name or "any server", **{key: getattr(counts, key) for key in _SERVER_COUNTS}}
         for name, counts in summary.by_server.items()
@@ -260,7 +261,7 @@ def _as_part(folder: LiveFolder, summary: VerifySummary, health: FolderHealth) -
     return {
         "folder": folder.name,
         **{name: getattr(summary, name) for name in _COUNTS},
-        "health": health.word.value,
+        "health": (health.word if published else HealthWord.UNKNOWN).value,
         "statement": summary.statement if summary.checked else "",
         "reasons": list(health.reasons),
         "files": [path.decode("utf-8", "backslashreplace") for path in health.files],

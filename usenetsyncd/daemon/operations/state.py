@@ -148,7 +148,7 @@ class StateOperations(CareOperations):
             restorable_at=None if health.word is HealthWord.DAMAGED else row.restorable_at,
             verified_at=row.verified_at,
             verified_fraction=self._verified_fraction(folder, row),
-            health=schema.FolderHealth(health.word.value),
+            health=schema.FolderHealth(health.word.value if row.version else HealthWord.UNKNOWN.value),
             errors=sum(count for code, count in troubles.items() if code != "skipped"),
         )
 
