@@ -27,6 +27,7 @@ from usenetsyncd.errors import (
     NotFound,
     PostDoubtful,
     PostDuplicate,
+    ServerUnavailable,
     UsenetSyncError,
 )
 from usenetsyncd.flows.content import ContentFinder, Origins
@@ -283,7 +284,11 @@ class Uploader:
             return self._maker.make(leased, origins, posting, keys, self._lanes.bench(lane))
         except (FolderError, ContentMismatch, NotFound):
             lane.sends()  # asking others takes time: the lane is not needed for that
-            content = self._maker.find(leased, posting, keys)
+            try:
+                content = self._maker.find(leased, posting, keys)
+            except NoServer as error:
+                # Nobody to read from now: that holds up this article, and no posting of others.
+                raise ServerUnavailable(str(error)) from error
             if content is None:
                 raise
         return self._maker.seal(leased, content, posting, keys, self._lanes.bench(lane))
