@@ -11,12 +11,13 @@ import structlog
 
 from usenetsyncd.catalogue.rows import FolderRow
 from usenetsyncd.catalogue.verifications import CheckKind, CheckState
-from usenetsyncd.daemon.checking import VERIFY, Scopes, tell_damage
+from usenetsyncd.daemon.checking import VERIFY, Checking, Scopes, tell_damage
 from usenetsyncd.daemon.health import HealthBook
-from usenetsyncd.daemon.jobs import Jobs
+from usenetsyncd.daemon.jobs import Jobs, Work
 from usenetsyncd.daemon.lane import Lane, Urgency
 from usenetsyncd.daemon.live import LiveFolder
-from usenetsyncd.daemon.repairing import REPAIR, repaired_at
+from usenetsyncd.daemon.repairing import REPAIR, Repairing, repaired_at
+from usenetsyncd.daemon.restoring import RESTORE, Restoring
 from usenetsyncd.flows.health import HealthWord
 from usenetsyncd.flows.verify import PropagationCheck
 
@@ -145,3 +146,28 @@ class Caretaker:
             return True
 
         return run
+
+
+class Care:
+    """All that looks after what is posted, put together: jobs of every kind, health, and the caretaker."""
+
+    def __init__(
+        self,
+        scopes: Scopes,
+        lane: Lane,
+        restoring: Restoring,
+        wake: Callable[[], None],
+        posting_rests: Callable[[], bool],
+    ) -> None:
+        """lane: started and stopped by the caller. wake, posting_rests: see Repairing."""
+        self.book = HealthBook(scopes.catalogue, scopes.settings, scopes.clock)
+        works: dict[str, Work] = {
+            RESTORE: restoring,
+            VERIFY: Checking(scopes, self.book, self._damage_found),
+            REPAIR: Repairing(scopes, self.book, wake, posting_rests),
+        }
+        self.jobs = Jobs(scopes.catalogue, scopes.clock, works, lane)
+        self.caretaker = Caretaker(scopes, self.book, self.jobs, lane)
+
+    def _damage_found(self, folder: LiveFolder) -> None:
+        self.caretaker.repair(folder)

@@ -16,21 +16,18 @@ from usenetsyncd.clock import Clock
 from usenetsyncd.daemon import timetable as times
 from usenetsyncd.daemon.accounts import accounts_of, overrides_of
 from usenetsyncd.daemon.allocator import give_memory_back
-from usenetsyncd.daemon.caretaking import Caretaker
-from usenetsyncd.daemon.checking import VERIFY, Checking, Scopes
+from usenetsyncd.daemon.caretaking import Care
+from usenetsyncd.daemon.checking import Scopes
 from usenetsyncd.daemon.dashboard import HOUR_SPAN_S, Dashboard
-from usenetsyncd.daemon.health import HealthBook
 from usenetsyncd.daemon.heartbeats import Heartbeats
 from usenetsyncd.daemon.indexer import Indexer
-from usenetsyncd.daemon.jobs import Jobs, Work
 from usenetsyncd.daemon.lane import Lane
 from usenetsyncd.daemon.limits import limits_at
 from usenetsyncd.daemon.live import LiveFolder, LiveFolders
 from usenetsyncd.daemon.pauses import Pauses
 from usenetsyncd.daemon.protecting import Protecting
 from usenetsyncd.daemon.publishing import Publishing
-from usenetsyncd.daemon.repairing import REPAIR, Repairing
-from usenetsyncd.daemon.restoring import RESTORE, Restoring
+from usenetsyncd.daemon.restoring import Restoring
 from usenetsyncd.daemon.sharing import Sharing
 from usenetsyncd.daemon.timetable import Timetable
 from usenetsyncd.daemon.upkeep import Upkeep
@@ -97,6 +94,31 @@ class Daemon:
             self.catalogue, self.vault, self.folders, self.news, self.clock, lambda: self.settings
         )
         self.upkeep = Upkeep(self.scopes, self._released)
+        self._build_posting()
+        self.restoring = Restoring(
+            self.catalogue,
+            self.vault,
+            self.folders,
+            self.news,
+            self.clock,
+            self.data_dir / PLANS_NAME,
+            self.down_rate,
+        )
+        self.care_lane = Lane("caretaker", self.heartbeats.of("caretaker"))
+        care = Care(self.scopes, self.care_lane, self.restoring, self.uploader.wake, self._posting_rests)
+        self.book, self.jobs, self.caretaker = care.book, care.jobs, care.caretaker
+        self.timetable = Timetable(lambda name: self._request_scan(name, "timetable"))
+        self.watch: FolderWatch | None = None
+        self.pauses = Pauses(self.catalogue, self.clock, self._pauses_changed)
+        self.restart_needed: tuple[str, ...] = ()
+        self.reloading = threading.Lock()
+        self._was_busy = True
+        # Folders in which events were lost, why and when; each was scanned whole because of it.
+        self.overflows: dict[str, tuple[str, float]] = {}
+        self._stopping = threading.Event()
+
+    def _build_posting(self) -> None:
+        """The way out: from changes to articles to versions."""
         self.settle = Settle(self.clock)
         self.staging = Staging(self.data_dir / STAGING_NAME)
         self.finder = ContentFinder(self.catalogue, self.news, self.staging, self._rebuilder_of)
@@ -142,33 +164,6 @@ class Daemon:
             allows=self.upkeep.may_publish,
             awaits_parity=self.protecting.awaited,
         )
-        self.restoring = Restoring(
-            self.catalogue,
-            self.vault,
-            self.folders,
-            self.news,
-            self.clock,
-            self.data_dir / PLANS_NAME,
-            self.down_rate,
-        )
-        self.care_lane = Lane("caretaker", self.heartbeats.of("caretaker"))
-        self.book = HealthBook(self.catalogue, lambda: self.settings, self.clock)
-        works: dict[str, Work] = {
-            RESTORE: self.restoring,
-            VERIFY: Checking(self.scopes, self.book, self._damage_found),
-            REPAIR: Repairing(self.scopes, self.book, self.uploader.wake, self._posting_rests),
-        }
-        self.jobs = Jobs(self.catalogue, self.clock, works, self.care_lane)
-        self.caretaker = Caretaker(self.scopes, self.book, self.jobs, self.care_lane)
-        self.timetable = Timetable(lambda name: self._request_scan(name, "timetable"))
-        self.watch: FolderWatch | None = None
-        self.pauses = Pauses(self.catalogue, self.clock, self._pauses_changed)
-        self.restart_needed: tuple[str, ...] = ()
-        self.reloading = threading.Lock()
-        self._was_busy = True
-        # Folders in which events were lost, why and when; each was scanned whole because of it.
-        self.overflows: dict[str, tuple[str, float]] = {}
-        self._stopping = threading.Event()
 
     @property
     def settings(self) -> Settings:
@@ -293,9 +288,6 @@ class Daemon:
     def _posting_rests(self) -> bool:
         now = limits_at(self.settings.limits, self.clock.now())
         return now.up_paused or self.pauses.until(None) is not None
-
-    def _damage_found(self, folder: LiveFolder) -> None:
-        self.caretaker.repair(folder)
 
     def _rebuilder_of(self, row: int) -> Rebuilds | None:
         return self.protecting.rebuilder_of(row)
