@@ -180,3 +180,14 @@ class Presence(StrEnum):
     PRESENT = "present"
     MISSING = "missing"
     UNKNOWN = "unknown"
+
+
+INDEX_HASH_BYTES = 16
+"""How much of a file's hash the index keeps."""
+
+
+def same_content(stored: bytes | None, now: bytes | None) -> bool:
+    """Whether a stored hash is of this content (32 bytes): one that came from an index has only its beginning."""
+    if stored and now and len(stored) == INDEX_HASH_BYTES:
+        return now[:INDEX_HASH_BYTES] == stored
+    return (stored or None) == (now or None)

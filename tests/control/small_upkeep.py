@@ -9,10 +9,11 @@ class SmallUpkeep:
     """Implements control.operations_upkeep.UpkeepOperations."""
 
     held = False
+    directory_at: float | None = STARTED
     problems: tuple[str, ...] = ()
     review_values: dict[str, object] = {}  # noqa: RUF012 - replaced by tests, never changed
 
-    def folder_review(self, folder: str, limit: int) -> schema.FolderReview:
+    def folder_review(self, folder: str, limit: int = 20) -> schema.FolderReview:
         self._only_docs(folder)
         values: dict[str, object] = {"version": 118, "files": 100, "max_deleted": 0.25, "max_changed": 0.5}
         if self.held:
@@ -36,6 +37,9 @@ class SmallUpkeep:
 
     def catalogue_check(self, full: bool) -> schema.CatalogueChecked:
         return schema.CatalogueChecked(healthy=not self.problems, full=full, problems=self.problems)
+
+    def kit(self) -> schema.RecoveryKit:
+        return schema.RecoveryKit(kit="usyncrcvr1" + "q" * 59, directory_at=self.directory_at, folders=1)
 
     @staticmethod
     def _only_docs(folder: str) -> None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from tests.vectors.directories import make_directories
 from tests.vectors.lists import make_lists
 from tests.vectors.pages import make_pages
 from tests.vectors.parity import make_parity
@@ -120,6 +121,7 @@ FILES = {
     "seal.json": make_seals,
     "head.json": make_heads,
     "envelope.json": make_envelopes,
+    "directory.json": make_directories,
     "access.json": make_access,
     "share.json": make_shares,
     "card.json": make_cards,

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from tests.vectors.directories import spec_of_directory
 from tests.vectors.make_vectors import FILES, render
 from tests.vectors.samples import address_of, body_of, content_of
 from tests.vectors.signed import spec_of_envelope, spec_of_head
 from usenetsyncd.errors import UsenetSyncError
 from usenetsyncd.model import ArticleAddress, ArticleKind, Fingerprint
-from usenetsyncd.wire import access, head, identity, keys, membership
+from usenetsyncd.wire import access, directory, head, identity, keys, membership
 from usenetsyncd.wire.article import decode_body
 from usenetsyncd.wire.block import decode_block, padme
 from usenetsyncd.wire.parity import encode_parity, rebuild_members
@@ -136,6 +137,17 @@ def obey_parity(vector: Vector) -> Vector:
     return {}
 
 
+def obey_directory(vector: Vector) -> Vector:
+    made = directory.directory_keys(unhex(vector, "m"))
+    if vector["do"] == "keys":
+        read = made.reading
+        told = {"public": made.signing.public, "fingerprint": made.signing.fingerprint}
+        told |= {"k_id": read.identity, "k_seg": read.sealing, "k_loc": read.location}
+        return {name: content.hex() for name, content in told.items()}
+    one = directory.decode_directory(unhex(vector, "content"), made, address_of(vector["address"]))
+    return {"directory": spec_of_directory(one)}
+
+
 OBEY: dict[str, Callable[[Vector], Vector]] = {
     "keys.json": obey_keys,
     "names.json": obey_names,
@@ -149,6 +161,7 @@ OBEY: dict[str, Callable[[Vector], Vector]] = {
     "card.json": obey_card,
     "article.json": obey_article,
     "parity.json": obey_parity,
+    "directory.json": obey_directory,
 }
 
 

@@ -18,6 +18,7 @@ from usenetsyncd.catalogue.holds import Holds
 from usenetsyncd.catalogue.jobs import Jobs
 from usenetsyncd.catalogue.listing import Listing
 from usenetsyncd.catalogue.queue import Queue
+from usenetsyncd.catalogue.rebuilding import Rebuilding
 from usenetsyncd.catalogue.records import Heads, Troubles, Values
 from usenetsyncd.catalogue.rows import CheckReport, SizeFigures
 from usenetsyncd.catalogue.scan_store import ScanStore
@@ -46,6 +47,7 @@ class Catalogue:
         self.folders = Folders(self._readers, self.writer, clock)
         self.holds = Holds(self._readers, self.writer, clock)
         self.adoption = Adoption(self._readers, self.writer, clock)
+        self.rebuilding = Rebuilding(self.writer, clock)
         self.scan = ScanStore(self._readers, self.writer, ids)
         self.listing = Listing(self._readers)
         self.queue = Queue(self._readers, self.writer, clock)

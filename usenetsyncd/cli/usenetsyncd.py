@@ -68,6 +68,25 @@ def newsserver(
     return ExitCode.DONE
 
 
+@usenetsyncd.command()
+@click.option(
+    "--kit", "kit_path", metavar="FILE", required=True, help="What `kit show` printed; - for standard input."
+)
+@click.option("--config", metavar="FILE", type=_FILE, help="This file instead of the usual ones.")
+@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Overrides one setting.")
+def recover(kit_path: str, config: Path | None, overrides: tuple[str, ...]) -> int:
+    """Rebuild catalogue and publishing rights from Usenet, with the recovery kit and nothing else.
+
+    The configuration needs the news servers and an empty storage.data_dir; put folders that are still on this
+    machine into it under their old names first, and nothing of them is posted twice.
+
+    Example: usenetsyncd recover --kit - --config usenetsyncd.yaml
+    """
+    from usenetsyncd.cli.recovering import run_recover
+
+    return run_recover(kit_path, config, overrides)
+
+
 def say_at_once(line: str) -> None:
     """A line that somebody waits for."""
     say(line)

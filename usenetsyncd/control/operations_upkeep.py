@@ -8,7 +8,7 @@ from usenetsyncd.control import schema
 class UpkeepOperations(Protocol):
     """Part of control.operations.Operations."""
 
-    def folder_review(self, folder: str, limit: int) -> schema.FolderReview:
+    def folder_review(self, folder: str, limit: int = 20) -> schema.FolderReview:
         """What was deleted and changed, whether or not it is held. limit: paths of each. Raises NotFound."""
 
     def folder_release(self, folder: str) -> schema.FolderReleased:
@@ -19,3 +19,6 @@ class UpkeepOperations(Protocol):
 
     def catalogue_check(self, full: bool) -> schema.CatalogueChecked:
         """Look for damage; full takes minutes for a large one."""
+
+    def kit(self) -> schema.RecoveryKit:
+        """The one secret that everything can be rebuilt from."""

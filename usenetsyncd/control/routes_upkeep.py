@@ -33,4 +33,9 @@ def upkeep_routes(operations: UpkeepOperations) -> APIRouter:
         """Look for damage; full compares every index and counter."""
         return answer(operations.catalogue_check(full))
 
+    @routes.post("/kit", responses=described(schema.RecoveryKit))
+    def kit() -> Response:
+        """The recovery kit. POST: no cache and no history keeps it."""
+        return answer(operations.kit())
+
     return routes

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from usenetsyncd.daemon.abreast import Abreast
 from usenetsyncd.daemon.backups import LOOK_S, Backups
 from usenetsyncd.daemon.checking import Scopes
+from usenetsyncd.daemon.directory import LOOK_S as DIRECTORY_S
+from usenetsyncd.daemon.directory import DirectoryKeeper
 from usenetsyncd.daemon.guarding import Guard
+from usenetsyncd.daemon.lane import Lane
 from usenetsyncd.daemon.live import LiveFolder
 from usenetsyncd.daemon.timetable import Timetable
 
@@ -13,12 +16,13 @@ from usenetsyncd.daemon.timetable import Timetable
 class Upkeep:
     """All of it for one daemon."""
 
-    def __init__(self, scopes: Scopes, on_released: Callable[[LiveFolder], None]) -> None:
-        """on_released: a folder that was held may go on."""
+    def __init__(self, scopes: Scopes, lane: Lane, on_released: Callable[[LiveFolder], None]) -> None:
+        """lane: where what takes time is done. on_released: a folder that was held may go on."""
         catalogue, folders, clock = scopes.catalogue, scopes.folders, scopes.clock
         self._scopes = scopes
         self.guard = Guard(catalogue, folders, clock, on_released)
         self.backups = Backups(catalogue, catalogue.path.parent, clock)
+        self.directory = DirectoryKeeper(scopes, lane)
         self.abreast = Abreast(catalogue, scopes.vault, folders, scopes.news, clock, self._reads)
 
     def may_publish(self, folder: LiveFolder) -> bool:
@@ -28,6 +32,7 @@ class Upkeep:
     def fill(self, timetable: Timetable) -> None:
         """What it does by the clock."""
         timetable.every("backups", LOOK_S, self.backups.look)
+        timetable.every("directory", DIRECTORY_S, self.directory.look)
 
     def _reads(self) -> bool:
         return bool(self._scopes.servers().reading)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from pydantic import Field
+
 from usenetsyncd.control.schema.bases import Document, Moment, PathIn, PathOut, Request
 
 PATHS_SHOWN = 20
@@ -60,3 +62,14 @@ class CatalogueChecked(Document):
     healthy: bool
     full: bool
     problems: Sequence[str] = ()
+
+
+class RecoveryKit(Document):
+    """What rebuilds this installation from news servers alone, and opens everything it ever published.
+
+    directory_at: when the list of folders was last put on the servers; None: never, the kit would find nothing.
+    """
+
+    kit: str = Field(repr=False)
+    directory_at: Moment | None = None
+    folders: int = 0

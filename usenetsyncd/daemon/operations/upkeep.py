@@ -6,12 +6,14 @@ from pathlib import Path
 from usenetsyncd.control import schema
 from usenetsyncd.daemon.guarding import ROOT
 from usenetsyncd.daemon.operations.base import Base
+from usenetsyncd.model import Fingerprint
+from usenetsyncd.wire.access import AccessKind, encode_access
 
 
 class UpkeepOperations(Base):
     """folder review, folder release."""
 
-    def folder_review(self, folder: str, limit: int) -> schema.FolderReview:
+    def folder_review(self, folder: str, limit: int = 20) -> schema.FolderReview:
         """Raises NotFound."""
         live, row = self._live(folder), self._row(folder)
         catalogue = self._daemon.catalogue
@@ -54,6 +56,13 @@ class UpkeepOperations(Base):
         """Look for damage."""
         report = self._daemon.catalogue.check(full)
         return schema.CatalogueChecked(healthy=report.healthy, full=report.full, problems=report.problems)
+
+    def kit(self) -> schema.RecoveryKit:
+        """Secret: never logged."""
+        string = encode_access(AccessKind.RECOVERY, self._daemon.vault.master(), Fingerprint(b""))
+        self._daemon.catalogue.events.add("warning", "kit_shown", "the recovery kit was shown")
+        posted_at, folders = self._daemon.upkeep.directory.posted()
+        return schema.RecoveryKit(kit=string, directory_at=posted_at, folders=folders)
 
 
 def _shown(path: bytes) -> str:
