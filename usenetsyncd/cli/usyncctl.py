@@ -34,6 +34,7 @@ COMMANDS = {
     "config": (_COMMANDS + "config", "config", "Check, show and reload the configuration."),
     "backup": (_COMMANDS + "catalogue", "backup", "Copies of the catalogue."),
     "catalogue": (_COMMANDS + "catalogue", "catalogue", "Check the catalogue, put a backup back."),
+    "kit": (_COMMANDS + "kit", "kit", "The recovery kit: what brings everything back."),
     "logs": (_COMMANDS + "logs", "logs", "The daemon's log."),
     "health": (_COMMANDS + "work", "health", "One verdict, also as the exit code."),
     "web": (_COMMANDS + "web", "web", "A link that logs one browser into the dashboard, once."),

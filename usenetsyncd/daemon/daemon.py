@@ -93,7 +93,8 @@ class Daemon:
         self.scopes = Scopes(
             self.catalogue, self.vault, self.folders, self.news, self.clock, lambda: self.settings
         )
-        self.upkeep = Upkeep(self.scopes, self._released)
+        self.care_lane = Lane("caretaker", self.heartbeats.of("caretaker"))
+        self.upkeep = Upkeep(self.scopes, self.care_lane, self._released)
         self._build_posting()
         self.restoring = Restoring(
             self.catalogue,
@@ -104,7 +105,6 @@ class Daemon:
             self.data_dir / PLANS_NAME,
             self.down_rate,
         )
-        self.care_lane = Lane("caretaker", self.heartbeats.of("caretaker"))
         care = Care(self.scopes, self.care_lane, self.restoring, self.uploader.wake, self._posting_rests)
         self.book, self.jobs, self.caretaker = care.book, care.jobs, care.caretaker
         self.timetable = Timetable(lambda name: self._request_scan(name, "timetable"))

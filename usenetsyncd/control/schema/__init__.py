@@ -81,6 +81,7 @@ from usenetsyncd.control.schema.upkeep import (
     CatalogueChecked,
     FolderReleased,
     FolderReview,
+    RecoveryKit,
 )
 from usenetsyncd.control.schema.work import (
     ARTICLE_STATES,
@@ -157,6 +158,7 @@ __all__ = [
     "QueuePage",
     "QueueSelection",
     "QueuedArticle",
+    "RecoveryKit",
     "RepairOrder",
     "Request",
     "RestoreOrder",
