@@ -210,6 +210,15 @@ class DaemonProcess:
     def post(self, path: str, body: object = None) -> Any:
         return self.ask("POST", path, body)
 
+    def text(self, path: str) -> str:
+        """An answer that is not JSON."""
+        connection = _UnixConnection(self.socket, 30.0)
+        try:
+            connection.request("GET", API + path)
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
     def status(self) -> Any:
         return self.get("/status")
 

@@ -25,6 +25,14 @@ def _command(name: str, package: str) -> Callable[[], str | None]:
     return missing
 
 
+def _chromium_missing() -> str | None:
+    try:
+        importlib.import_module("playwright.sync_api")
+    except ImportError:
+        return "no playwright (pip install playwright)"
+    return None if shutil.which("chromium") else "no chromium (Debian package chromium)"
+
+
 def _inn_missing() -> str | None:
     if not Path("/usr/lib/news/bin/innd").exists():
         return "no INN (Debian package inn2)"
@@ -49,11 +57,13 @@ def _user_namespaces_missing() -> str | None:
 
 
 PROBES: dict[str, Callable[[], str | None]] = {
+    "chromium": _chromium_missing,
     "git": _command("git", "git"),
     "inn": _inn_missing,
     "linux": lambda: None if sys.platform == "linux" else "not Linux",
     "openssl": _command("openssl", "openssl"),
     "procps": _command("/bin/kill", "procps"),
+    "promtool": _command("promtool", "prometheus"),
     "root": lambda: None if os.geteuid() == 0 else "not root",
     "rsync": _command("rsync", "rsync"),
     "systemd-analyze": _command("systemd-analyze", "systemd"),

@@ -32,6 +32,8 @@ debian_tools() {
   local wanted=()
   command -v git >/dev/null || wanted+=(git)
   command -v openssl >/dev/null || wanted+=(openssl)
+  command -v chromium >/dev/null || wanted+=(chromium) # the dashboard is tried in a real browser
+  command -v promtool >/dev/null || wanted+=(prometheus) # for promtool alone; its service is not started
   [ -x /bin/kill ] || wanted+=(procps) # the units reload with it, and systemd-analyze verify looks for it
   command -v systemd-analyze >/dev/null || wanted+=(systemd)
   [ ${#wanted[@]} = 0 ] || debian_install "${wanted[@]}" || true

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import structlog
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route, Router
@@ -13,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from usenetsyncd.control.app import make_app
 from usenetsyncd.control.operations import Operations
-from usenetsyncd.control.problems import problem_of, unexpected
+from usenetsyncd.control.problems import problem_of, refused, unexpected
 from usenetsyncd.control.routes_web import METRICS_TYPE
 from usenetsyncd.control.web.access import METRICS, Door, Rules, cookie_of
 from usenetsyncd.control.web.base import Pages
@@ -24,7 +25,7 @@ from usenetsyncd.control.web.pages_people import PeoplePages
 from usenetsyncd.control.web.progress import Progress, is_progress, serve
 from usenetsyncd.control.web.render import Renderer
 from usenetsyncd.control.web.visit import Visit, read_form
-from usenetsyncd.errors import NotFound, UsenetSyncError
+from usenetsyncd.errors import ExitCode, NotFound, UsenetSyncError
 
 log = structlog.get_logger("web")
 
@@ -77,6 +78,10 @@ class _Dashboard:
 
         try:
             await self._pages(scope, receive, watched)
+        except HTTPException as error:
+            await refused(error.status_code, "usage_error", str(error.detail), ExitCode.USAGE)(
+                scope, receive, watched
+            )
         except Exception as error:
             foreseen = isinstance(error, UsenetSyncError)
             if not foreseen:

@@ -15,16 +15,19 @@ def chart(
     title: str,
     ends: tuple[str, str],
     least: float = 1.0,
+    slots: int = 0,
 ) -> Markup:
     """Lines over an area.
 
     series: (name, values from left to right), the first is filled. spell: values on the scale. ends: what stands at
-    the left and right of the time axis. least: the scale never ends below.
+    the left and right of the time axis. least: the scale never ends below. slots: values that fill the axis; where
+    there are fewer they stand at its right.
     """
     peak = max([least, *(value for _, values in series for value in values)])
     top = ceiling(peak)
     drawn = Markup("").join(
-        _line(index, _thin(values), top) for index, (_, values) in reversed(list(enumerate(series)))
+        _line(index, _thin(values, slots), top, slots)
+        for index, (_, values) in reversed(list(enumerate(series)))
     )
     told = "; ".join(
         f"{name}: now {spell(values[-1] if values else 0)}, at most {spell(max(values, default=0))}"
@@ -61,23 +64,22 @@ def ceiling(peak: float) -> float:
     return next(magnitude * step for step in _ROUND if magnitude * step >= peak)
 
 
-def _line(index: int, values: Sequence[float], top: float) -> Markup:
+def _line(index: int, values: Sequence[float], top: float, slots: int) -> Markup:
     if len(values) < 2:
         return Markup("")
-    step = WIDTH / (len(values) - 1)
+    step = WIDTH / (max(len(values), min(slots, MAX_POINTS)) - 1)
+    first = WIDTH - step * (len(values) - 1)
     points = " L".join(
-        f"{number * step:.1f} {HEIGHT * (1 - value / top):.1f}" for number, value in enumerate(values)
+        f"{first + number * step:.1f} {HEIGHT * (1 - value / top):.1f}" for number, value in enumerate(values)
     )
     line = Markup('<path class="line series-{}" d="M{}"/>').format(index, points)
     if index:
         return line
-    area = Markup('<path class="area" d="M{} L{:.1f} {:.1f} L0 {:.1f} Z"/>')
-    return area.format(points, WIDTH, HEIGHT, HEIGHT) + line
+    area = Markup('<path class="area" d="M{} L{:.1f} {:.1f} L{:.1f} {:.1f} Z"/>')
+    return area.format(points, WIDTH, HEIGHT, first, HEIGHT) + line
 
 
-def _thin(values: Sequence[float]) -> Sequence[float]:
+def _thin(values: Sequence[float], slots: int) -> Sequence[float]:
     """Not more points than can be seen; of those that fall together the highest is kept."""
-    if len(values) <= MAX_POINTS:
-        return values
-    width = -(-len(values) // MAX_POINTS)
+    width = max(1, -(-max(len(values), slots) // MAX_POINTS))
     return [max(values[at : at + width]) for at in range(0, len(values), width)]

@@ -11,6 +11,8 @@ from usenetsyncd.errors import NotFound, UsageError
 OVERVIEW_FOLDERS, OVERVIEW_EVENTS, OVERVIEW_JOBS = 50, 8, 5
 LIST_ROWS = 50
 LOG_ROWS = 200
+# What the queue opens with: the first of these that is not empty.
+WORKED_ON = ("queued", "sending", "asking", "doubtful", "waiting", "failed")
 LEVELS = ("debug", "info", "warning", "error")
 # Choices of the pause button, in seconds; 0 is until somebody resumes.
 PAUSES = ((0, "until resumed"), (3_600, "1 hour"), (28_800, "8 hours"), (86_400, "1 day"))
@@ -60,7 +62,7 @@ class DaemonPages(Pages):
 
     def queue(self, visit: Visit) -> Response:
         """Articles in one state, a page at a time."""
-        state = visit.choice("state") or "queued"
+        state = visit.choice("state") or self._where_work_is(visit.choice("folder"))
         if state not in schema.ARTICLE_STATES:
             raise UsageError(f"there is no state '{state}'")
         found = self.operations.queue(state, visit.choice("folder"), visit.choice("after"), LIST_ROWS)
@@ -78,6 +80,10 @@ class DaemonPages(Pages):
             status=self.operations.status(),
             pauses=PAUSES,
         )
+
+    def _where_work_is(self, folder: str | None) -> str:
+        counts = self.operations.queue(None, folder, None, 1).counts
+        return next((state for state in WORKED_ON if counts.get(state)), WORKED_ON[0])
 
     def jobs(self, visit: Visit) -> Response:
         """The newest first."""

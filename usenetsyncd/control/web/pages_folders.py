@@ -30,6 +30,7 @@ class FolderPages(Pages):
             self.get("/folders/{folder}/errors", self.errors),
             self.get("/file", self.file),
             action_route("/folders", self.folder_add),
+            action_route("/folders/{folder}/release", self.folder_release),
         ]
 
     def folders(self, visit: Visit) -> Response:
@@ -39,11 +40,14 @@ class FolderPages(Pages):
     def folder(self, visit: Visit) -> Response:
         """Everything about one."""
         name = visit.parts["folder"]
+        folder = self.operations.folder(name)
+        held = folder.state is schema.FolderState.HELD
         history = self.operations.folder_versions(name, None, VERSIONS_CHARTED).versions
         return self.page(
             visit,
             "folder.html",
-            folder=self.operations.folder(name),
+            folder=folder,
+            review=self.operations.folder_review(name) if held else None,
             versions=history[:VERSIONS_SHOWN],
             history=[version for version in reversed(history) if version.state == "published"],
             errors=self.operations.folder_errors(name, None, ERRORS_SHOWN).errors,
@@ -96,6 +100,11 @@ class FolderPages(Pages):
         spec = made(schema.FolderSpec, id=visit.field("id"), path=visit.field("path"))
         changed = self.operations.folder_add(spec)
         return visit.back("done", f"{spec.id} is added ({changed.file or 'the configuration'}).")
+
+    def folder_release(self, visit: Visit) -> Response:
+        """Accept what the guard holds."""
+        released = self.operations.folder_release(visit.parts["folder"])
+        return visit.back("done", f"{released.folder} goes on as it is now.")
 
 
 def _crumbs(path: bytes) -> list[tuple[bytes, bytes]]:
