@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.control.small_following import SmallFollowing
 from tests.control.small_people import STARTED, SmallPeople
 from tests.control.small_upkeep import SmallUpkeep
 from usenetsyncd.control import schema
@@ -17,7 +18,7 @@ CONFIG_PROBLEMS = (
 )
 
 
-class SmallDaemon(SmallUpkeep, SmallPeople):
+class SmallDaemon(SmallFollowing, SmallUpkeep, SmallPeople):
     """Implements control.operations.Operations on plain lists. Its attributes are the test's hands."""
 
     def __init__(self) -> None:

@@ -151,7 +151,7 @@ class Follows:
 
         def intent(database: Connection) -> None:
             root = to.root
-            database.run(
+            changed = database.run(
                 "UPDATE follow SET version = ?, root_segment = ?, root_offset = ?, root_length = ?, files = ?, "
                 "bytes = ?, conflicts = conflicts + ?, updated_at = ? WHERE id = ?",
                 (
@@ -165,10 +165,24 @@ class Follows:
                     now,
                     follow_id,
                 ),
-            )
+            ).rowcount
+            if not changed:
+                return  # removed meanwhile
             database.run("DELETE FROM follow_left WHERE follow_id = ?", (follow_id,))
             for one in to.left:
                 database.run("INSERT INTO follow_left VALUES (?, ?, ?, ?)", (follow_id, *one))
+
+        return self._writer.submit(intent, durable=True)
+
+    def start_over(self, follow_id: int) -> "Future[None]":
+        """Nothing of it stands in the directory any more."""
+
+        def intent(database: Connection) -> None:
+            database.run(
+                "UPDATE follow SET version = 0, root_segment = NULL, root_offset = NULL, root_length = NULL WHERE id = ?",
+                (follow_id,),
+            )
+            database.run("DELETE FROM follow_left WHERE follow_id = ?", (follow_id,))
 
         return self._writer.submit(intent, durable=True)
 

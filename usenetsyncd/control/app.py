@@ -18,6 +18,7 @@ from usenetsyncd.control.peer import Peer, Permitted
 from usenetsyncd.control.problems import problem_response, refused, refused_request, unexpected_response
 from usenetsyncd.control.routes_daemon import daemon_routes
 from usenetsyncd.control.routes_folders import folder_routes
+from usenetsyncd.control.routes_following import following_routes
 from usenetsyncd.control.routes_people import people_routes
 from usenetsyncd.control.routes_setup import setup_routes
 from usenetsyncd.control.routes_upkeep import upkeep_routes
@@ -46,6 +47,7 @@ def make_app(operations: Operations, stop: threading.Event, allowed: Permitted |
     for routes in (
         daemon_routes(operations, stop),
         folder_routes(operations),
+        following_routes(operations),
         work_routes(operations, stop),
         setup_routes(operations),
         people_routes(operations),

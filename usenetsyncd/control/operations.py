@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from usenetsyncd.control import schema
+from usenetsyncd.control.operations_following import FollowingOperations
 from usenetsyncd.control.operations_people import PeopleOperations
 from usenetsyncd.control.operations_upkeep import UpkeepOperations
 from usenetsyncd.control.operations_web import WebOperations
 
 
-class Operations(PeopleOperations, UpkeepOperations, WebOperations, Protocol):
+class Operations(FollowingOperations, PeopleOperations, UpkeepOperations, WebOperations, Protocol):
     """Called from several threads at once, and may block for as long as the answer takes.
 
     Whatever cannot be done is raised as a UsenetSyncError; its exit_code decides the HTTP status.

@@ -19,6 +19,7 @@ from usenetsyncd.daemon.allocator import give_memory_back
 from usenetsyncd.daemon.caretaking import Care
 from usenetsyncd.daemon.checking import Scopes
 from usenetsyncd.daemon.dashboard import HOUR_SPAN_S, Dashboard
+from usenetsyncd.daemon.following import Following
 from usenetsyncd.daemon.heartbeats import Heartbeats
 from usenetsyncd.daemon.indexer import Indexer
 from usenetsyncd.daemon.lane import Lane
@@ -105,6 +106,8 @@ class Daemon:
             self.data_dir / PLANS_NAME,
             self.down_rate,
         )
+        plans, beat = self.data_dir / PLANS_NAME, self.heartbeats.of("follower")
+        self.following = Following(self.scopes, self.data_dir, plans, self.down_rate, beat)
         care = Care(self.scopes, self.care_lane, self.restoring, self.uploader.wake, self._posting_rests)
         self.book, self.jobs, self.caretaker = care.book, care.jobs, care.caretaker
         self.timetable = Timetable(lambda name: self._request_scan(name, "timetable"))
@@ -191,6 +194,7 @@ class Daemon:
         self.fill_timetable()
         self.timetable.start()
         self.care_lane.start()
+        self.following.start()
         self.jobs.resume()
         log.info("daemon_started", folders=len(list(self.folders)), servers=len(self.settings.servers))
 
@@ -220,6 +224,7 @@ class Daemon:
         if self.watch is not None:
             self.watch.close()
         self.care_lane.stop()
+        self.following.stop()
         self.jobs.stop(deadline_s)
         self.indexer.stop()
         self.protecting.stop()
@@ -255,6 +260,8 @@ class Daemon:
             dead.append("protector")
         if not self.care_lane.alive():
             dead.append("caretaker")
+        if not self.following.alive():
+            dead.append("follower")
         if self.catalogue.writer.failed is not None:
             dead.append("catalogue writer")
         return dead
@@ -341,6 +348,7 @@ class Daemon:
         self.timetable.every("limits", times.SCHEDULE_S, self.apply_limits)
         self.timetable.every("checkpoint", times.CHECKPOINT_S, self._checkpoint)
         self.timetable.every("upkeep", times.UPKEEP_S, self._upkeep)
+        self.timetable.every("following", times.FOLLOWING_S, self.following.look)
         self.timetable.every("caretaking", times.CARETAKING_S, self.caretaker.look)
         self.upkeep.fill(self.timetable)
         self.timetable.every("unwatched", times.UNWATCHED_S, self._scan_unwatched)

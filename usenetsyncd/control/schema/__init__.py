@@ -31,6 +31,14 @@ from usenetsyncd.control.schema.folders import (
     FolderVersion,
     FolderVersionList,
 )
+from usenetsyncd.control.schema.following import (
+    DifferenceSummary,
+    Follow,
+    FollowList,
+    FollowOrder,
+    FollowState,
+    PathDifference,
+)
 from usenetsyncd.control.schema.people import (
     Card,
     Identity,
@@ -123,6 +131,7 @@ __all__ = [
     "CredentialValue",
     "DaemonState",
     "Damage",
+    "DifferenceSummary",
     "Document",
     "Event",
     "FileStatus",
@@ -141,6 +150,10 @@ __all__ = [
     "FolderState",
     "FolderVersion",
     "FolderVersionList",
+    "Follow",
+    "FollowList",
+    "FollowOrder",
+    "FollowState",
     "Health",
     "Identity",
     "Idle",
@@ -151,6 +164,7 @@ __all__ = [
     "MemberChange",
     "MemberList",
     "Model",
+    "PathDifference",
     "PauseRequest",
     "Paused",
     "Priority",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from usenetsyncd.daemon.daemon import Daemon
 from usenetsyncd.daemon.operations.dashboard import DashboardOperations
 from usenetsyncd.daemon.operations.folders import FolderOperations
+from usenetsyncd.daemon.operations.following import FollowingOperations
 from usenetsyncd.daemon.operations.people import PeopleOperations
 from usenetsyncd.daemon.operations.setup import SetupOperations
 from usenetsyncd.daemon.operations.upkeep import UpkeepOperations
@@ -13,7 +14,13 @@ from usenetsyncd.daemon.reload import Reloader
 
 
 class DaemonOperations(
-    DashboardOperations, FolderOperations, WorkOperations, PeopleOperations, UpkeepOperations, SetupOperations
+    FollowingOperations,
+    DashboardOperations,
+    FolderOperations,
+    WorkOperations,
+    PeopleOperations,
+    UpkeepOperations,
+    SetupOperations,
 ):
     """Implements control.operations.Operations."""
 
