@@ -23,6 +23,7 @@ from usenetsyncd.errors import (
     FormatError,
     NotFound,
 )
+from usenetsyncd.flows.rebuild import CatalogueStripes
 from usenetsyncd.flows.retrieve import retrieve
 from usenetsyncd.flows.staging import Staging
 from usenetsyncd.folders import read
@@ -220,7 +221,8 @@ class ContentFinder:
         if here is not None:
             return here
         try:
-            return Found(retrieve(self._news, (keys,), replace(at, copy=0, generation=0)), Way.COPY)
+            name_of = CatalogueStripes(self._catalogue, wanted.folder_id).name_of
+            return Found(retrieve(self._news, (keys,), replace(at, copy=0, generation=0), name_of), Way.COPY)
         except (ArticleMissing, FormatError) as error:
             reason = str(error)
         rebuilder = self._rebuilder_of(wanted.folder_id)

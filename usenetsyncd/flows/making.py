@@ -60,7 +60,7 @@ class ArticleMaker:
         if self._finder is None or not was_posted(leased):
             return None
         found = self._finder.find(leased, wire_address(leased), posting.root, keys)
-        log.info("content_found_elsewhere", way=found.way.value, kind=leased.kind.name)
+        log.debug("content_found", way=found.way.value, kind=leased.kind.name)
         return found.content
 
     def seal(

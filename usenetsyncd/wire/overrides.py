@@ -78,4 +78,6 @@ def _read(page: PageReader) -> list[Override]:
     return [Override(at, MessageId(name.decode("ascii"))) for at, name in zip(places, names, strict=True)]
 
 
-OVERRIDES: ListFormat[Override] = ListFormat(OVERRIDE_LIST, MAX_OVERRIDES, FULL_OVERRIDES, _write, _read, sorted_overrides)
+OVERRIDES: ListFormat[Override] = ListFormat(
+    OVERRIDE_LIST, MAX_OVERRIDES, FULL_OVERRIDES, _write, _read, sorted_overrides
+)
