@@ -1,5 +1,6 @@
 """The house has burnt down: what is left is the recovery kit, a news server, and perhaps the folder itself."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -8,6 +9,13 @@ from pathlib import Path
 
 from tests.daemon.commands import ctl
 from tests.daemon.harness import REPOSITORY, DaemonProcess, World, assert_restored, until
+
+# Stripes by what they are made of, not by the numbers of rows.
+PROTECTED = (
+    "SELECT s.data, s.parity, s.length, hex(g.seg_id) FROM stripe s JOIN stripe_member m ON m.stripe_id = s.id "
+    "JOIN segment g ON g.id = m.segment_id WHERE s.state = 2 ORDER BY s.id, m.position"
+)
+DATA = "SELECT hex(seg_id), epoch FROM segment WHERE kind = 1"
 
 
 def kit_of(daemon: DaemonProcess) -> str:
@@ -117,3 +125,42 @@ def test_a_mistyped_kit_or_an_unknown_one_is_told_apart(here: World) -> None:
     unknown = recover(one, called.out.strip())
     assert unknown.returncode == 5, unknown
     assert "no server has a list of folders" in unknown.stderr
+
+
+def test_epochs_and_parity_come_back_too(here: World) -> None:
+    fill(here.source)
+    redundancy = {"copies": 1, "parity": "50%", "parity_after": "1s"}
+    one = here.daemon(defaults={"settle": "0.3s", "redundancy": redundancy}).start()
+    one.wait_idle()
+    share = one.post("/shares", {"folder": "src", "access": "public"})
+    one.wait_idle()
+    one.post(f"/shares/{share['share_id']}/revoke")
+    one.wait_idle()
+    (here.source / "of epoch 2").write_bytes(os.urandom(900_000))
+    one.wait_idle()
+    kit = kit_of(one)
+    one.wait_idle()
+    one.stop()
+    with contextlib.closing(one.catalogue()) as known:
+        before = known.execute(PROTECTED).fetchall()
+    assert before, "there are stripes"
+    shutil.rmtree(one.data_dir)
+
+    assert recover(one, kit).returncode == 0
+    with contextlib.closing(one.catalogue()) as known:
+        assert known.execute(PROTECTED).fetchall() == before
+        data = set(known.execute(DATA))
+        assert {epoch for _, epoch in data} == {1, 2}
+    one.start()
+    one.wait_idle()
+    with contextlib.closing(one.catalogue()) as known:
+        # A stripe that no head had told of may be made anew; of the files nothing is.
+        assert set(known.execute(DATA)) == data
+    here.assert_posted_once()
+    job = one.wait_job(int(one.post("/verify", {"folder": "src", "full": True})["id"]))
+    assert (job["result"]["missing"], job["result"]["corrupt"]) == (0, 0), job
+    (here.source / "later").write_bytes(b"later" * 30_000)
+    one.wait_idle()
+    string = one.share()
+    one.wait_idle()
+    assert_restored(here.reader().start(), string, here.source, here.place / "out")

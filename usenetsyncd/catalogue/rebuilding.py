@@ -99,16 +99,30 @@ class Rebuilding:
 
         self._writer.submit(intent, alone=True).result()
 
-    def add_stripe(self, folder_id: int, version: int, epoch: int, stripe: StripeToKeep) -> None:
-        """A stripe that the head of ``version`` tells of. epoch: of those of its segments that are not known yet."""
+    def add_stripe(
+        self,
+        folder_id: int,
+        version: int,
+        epoch: int,
+        stripe: StripeToKeep,
+        epochs_of: Mapping[SegmentId, int],
+    ) -> None:
+        """A stripe that the head of ``version`` tells of. epoch, epochs_of: as in ``add``."""
 
         def intent(database: Connection) -> None:
-            rows = _Rows(database, folder_id, epoch, {})
+            rows = _Rows(database, folder_id, epoch, epochs_of)
             members = [rows.segment(ArticleKind.DATA, one.segment, one.length) for one in stripe.members]
             members += [rows.segment(ArticleKind.PARITY, one, stripe.length) for one in stripe.parity]
             made = database.run(
                 "INSERT INTO stripe (folder_id, epoch, data, parity, length, state, version) VALUES (?, ?, ?, ?, ?, 2, ?)",
-                (folder_id, epoch, len(stripe.members), len(stripe.parity), stripe.length, version),
+                (
+                    folder_id,
+                    epochs_of.get(stripe.parity[0], epoch),
+                    len(stripe.members),
+                    len(stripe.parity),
+                    stripe.length,
+                    version,
+                ),
             ).lastrowid
             for position, segment in enumerate(members):
                 database.run(

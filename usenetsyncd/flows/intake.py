@@ -19,7 +19,7 @@ from usenetsyncd.flows.small_files import BATCH_BYTES, BATCH_FILES, READ_AHEAD, 
 from usenetsyncd.folders import read, scan
 from usenetsyncd.folders.root import FolderRoot
 from usenetsyncd.folders.statkey import FileKey
-from usenetsyncd.model import SEGMENT_SIZE_BYTES, EntryKind, RelativePath, same_content
+from usenetsyncd.model import INDEX_HASH_BYTES, SEGMENT_SIZE_BYTES, EntryKind, RelativePath, same_content
 from usenetsyncd.wire.segment import PACK_LIMIT_BYTES, FileHasher, segment_id
 
 HASH_THREADS = 2
@@ -68,6 +68,8 @@ class Intake:
         self._gathered_bytes = 0
         self._small: deque[list[FileWork]] = deque()
         self._pool: ThreadPoolExecutor | None = None
+        # Whether stored hashes may be of an older epoch, and so under another key.
+        self.older_epochs = False
         self._large: deque[tuple[FileWork, Future[_HashedFile]]] = deque()
 
     def close(self) -> None:
@@ -193,6 +195,8 @@ class Intake:
     # -- what becomes of them ----------------------------------------------------------------
 
     def _hashed(self, work: FileWork) -> None:
+        if self.older_epochs and work.stored is not None and _is_recovered(work.stored, work):
+            work.content_hash = work.stored.hash or b""
         work.publish = work.stored is None or _differs(work.stored, work)
         self._on_hashed(work)
 
@@ -281,6 +285,15 @@ def _hash_file(
                 if sum(segment_id(one.hash) not in known for one in aligned.slices) < fresh:
                     slices, tail = aligned.slices, aligned.tail
     return _HashedFile(whole.digest(), slices, tail)
+
+
+def _is_recovered(stored: EntryRow, work: FileWork) -> bool:
+    """Whether a row came from an index (`usenetsyncd recover`), and size and time are still those of its file.
+
+    Of an epoch that is over its hash is under another key: it cannot be compared, and the rest has to do.
+    """
+    from_index = stored.hash is not None and len(stored.hash) == INDEX_HASH_BYTES
+    return from_index and (stored.size, stored.mtime_ns) == (work.size, work.mtime_ns)
 
 
 def _differs(stored: EntryRow, work: FileWork) -> bool:

@@ -28,6 +28,7 @@ log = structlog.get_logger("recover")
 
 ENTRIES_AT_ONCE = 1_000
 EXTENTS_AT_ONCE = 20_000
+STRIPES_AT_ONCE = 32
 # Older heads that are read so that their versions can be named; the rest stay on the servers all the same.
 VERSIONS_READ = 1_000
 _ANY_SIZE = 1 << 62
@@ -75,10 +76,14 @@ def recover_folder(
     load = IndexReader(news, epochs.rings(head.epoch)).load
     entries = surviving_entries(head.root, load, RelativePath(b""), lost_pages.append)
     prepared = _prepared(entries, load, told, check_stop)
+
+    def epochs_of(kind: ArticleKind, segments: set[SegmentId]) -> dict[SegmentId, int]:
+        return _epochs_of(news, epochs, head, kind, segments) if head.older else {}
+
     while chunk := _chunk(prepared):
-        epochs_of = _epochs_of(news, epochs, head, chunk)
-        catalogue.rebuilding.add(row.id, head.epoch, chunk, epochs_of)
-    _recover_lists(catalogue, row.id, head, load, told)
+        segments = {extent.segment for _, extents, _ in chunk for extent in extents}
+        catalogue.rebuilding.add(row.id, head.epoch, chunk, epochs_of(ArticleKind.DATA, segments))
+    _recover_lists(catalogue, row.id, head, load, epochs_of, told)
     versions = [_published(newest), *_older(news, epochs, newest, check_stop)]
     catalogue.rebuilding.finish(row.id, versions)
     told += [f"a page of its index is lost: {page.entries:,} entries are not known" for page in lost_pages]
@@ -120,13 +125,15 @@ def _chunk(prepared: Iterator[_Prepared]) -> list[_Prepared]:
     return chunk
 
 
-def _epochs_of(news: NewsService, epochs: Epochs, head: Head, chunk: list[_Prepared]) -> dict[SegmentId, int]:
-    """Segments that are not of the head's epoch: the index does not say in which each was sealed, servers do."""
+def _epochs_of(
+    news: NewsService, epochs: Epochs, head: Head, kind: ArticleKind, segments: set[SegmentId]
+) -> dict[SegmentId, int]:
+    """In which epoch each was sealed the index does not say; servers do."""
     found: dict[SegmentId, int] = {}
-    left = {extent.segment for _, extents, _ in chunk for extent in extents} if head.older else set()
+    left = set(segments)
     for epoch in range(head.epoch, 0, -1):
         location = epochs.keys(epoch).location
-        names = {message_id_of(location, ArticleAddress(ArticleKind.DATA, one)): one for one in left}
+        names = {message_id_of(location, ArticleAddress(kind, one)): one for one in left}
         presence = news.stat(list(names)) if names else {}
         for name, one in names.items():
             if presence[name] is Presence.PRESENT:
@@ -136,12 +143,21 @@ def _epochs_of(news: NewsService, epochs: Epochs, head: Head, chunk: list[_Prepa
 
 
 def _recover_lists(
-    catalogue: Catalogue, row: int, head: Head, load: Callable[..., bytes], told: list[str]
+    catalogue: Catalogue,
+    row: int,
+    head: Head,
+    load: Callable[..., bytes],
+    epochs_of: Callable[[ArticleKind, set[SegmentId]], dict[SegmentId, int]],
+    told: list[str],
 ) -> None:
     """Stripes and overrides. Where such a list is lost, parity is made anew and ids are learnt anew."""
     try:
-        for stripe in STRIPES.read(head.stripes, load):
-            catalogue.rebuilding.add_stripe(row, head.version, head.epoch, stripe)
+        stripes = STRIPES.read(head.stripes, load)
+        while some := list(islice(stripes, STRIPES_AT_ONCE)):
+            known = epochs_of(ArticleKind.PARITY, {one for stripe in some for one in stripe.parity})
+            known |= epochs_of(ArticleKind.DATA, {one.segment for stripe in some for one in stripe.members})
+            for stripe in some:
+                catalogue.rebuilding.add_stripe(row, head.version, head.epoch, stripe, known)
         for override in OVERRIDES.read(head.overrides, load):
             catalogue.rebuilding.add_override(row, head.version, override)
     except (FormatError, ArticleMissing) as error:

@@ -156,6 +156,7 @@ class Reindex:
             self._hashed,
             self._trouble,
         )
+        self._intake.older_epochs = (self._options.epoch or 1) > 1
         try:
             for _ in steps:
                 self._check_stop()
