@@ -20,6 +20,7 @@ from usenetsyncd.catalogue.listing import Listing
 from usenetsyncd.catalogue.queue import Queue
 from usenetsyncd.catalogue.rebuilding import Rebuilding
 from usenetsyncd.catalogue.records import Heads, Troubles, Values
+from usenetsyncd.catalogue.retirement import Retirement
 from usenetsyncd.catalogue.rows import CheckReport, SizeFigures
 from usenetsyncd.catalogue.scan_store import ScanStore
 from usenetsyncd.catalogue.segments import Segments
@@ -57,6 +58,7 @@ class Catalogue:
         self.verifications = Verifications(self._readers, self.writer, clock)
         self.stripes = Stripes(self._readers, self.writer, ids)
         self.shares = Shares(self._readers, self.writer, clock, self.segments)
+        self.retirement = Retirement(self._readers, self.writer)
         self.follows = Follows(self._readers, self.writer, clock)
         self.users = Users(self._readers, self.writer, clock)
         self.jobs = Jobs(self._readers, self.writer, clock)

@@ -1,4 +1,4 @@
-"""The tables of followed shares. See tables.py for how columns are chosen."""
+"""The tables of followed shares and of kept versions. See tables.py for how columns are chosen."""
 
 import peewee as pw
 
@@ -47,4 +47,12 @@ class FollowLeft(Table):
         without_rowid = True
 
 
-FOLLOW_TABLES: tuple[type[Table], ...] = (Follow, FollowLeft)
+class Retired(Table):
+    """A segment that only versions need which are not kept. state 0: proposed; 1: nothing else needs it."""
+
+    segment_id = pw.IntegerField(primary_key=True)
+    folder_id = pw.IntegerField(index=True)
+    state = pw.IntegerField()
+
+
+FOLLOW_TABLES: tuple[type[Table], ...] = (Follow, FollowLeft, Retired)

@@ -60,6 +60,8 @@ CREATE TABLE follow (id INTEGER NOT NULL PRIMARY KEY, target BLOB NOT NULL, acce
     root_offset INTEGER, root_length INTEGER, files INTEGER NOT NULL, bytes INTEGER NOT NULL,
     conflicts INTEGER NOT NULL);
 CREATE UNIQUE INDEX follow_target ON follow (target);
+CREATE TABLE retired (segment_id INTEGER NOT NULL PRIMARY KEY, folder_id INTEGER NOT NULL, state INTEGER NOT NULL);
+CREATE INDEX retired_folder_id ON retired (folder_id);
 CREATE TABLE follow_left (follow_id INTEGER NOT NULL, path BLOB NOT NULL, stands BLOB, reason TEXT NOT NULL,
     PRIMARY KEY (follow_id, path)) WITHOUT ROWID
 """

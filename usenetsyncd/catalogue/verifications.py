@@ -18,6 +18,7 @@ from usenetsyncd.catalogue.findings import (
     StoredArticle,
     stored,
 )
+from usenetsyncd.catalogue.retirement import NOT_RETIRED
 from usenetsyncd.catalogue.rows import PENDING_STATES, ArticleKey, ArticleState
 from usenetsyncd.catalogue.writer import Writer
 from usenetsyncd.clock import Clock
@@ -197,7 +198,10 @@ class Verifications:
     def articles(
         self, folder_id: int, after: tuple[int, int] = START, limit: int = 1_000
     ) -> list[StoredArticle]:
-        """Posted articles of a folder by (segment row, copy), behind ``after``; fewer than ``limit`` only at the end."""
+        """Posted articles of a folder by (segment row, copy), behind ``after``; fewer than ``limit`` only at the end.
+
+        Without those that only versions need which are not kept.
+        """
         found: list[StoredArticle] = []
         at: tuple[int, int] | None = after
         while at is not None and len(found) < limit:
@@ -217,7 +221,7 @@ class Verifications:
             ).fetchone()
             rows = database.run(
                 f"SELECT {ARTICLE_COLUMNS} {OF_ARTICLE} WHERE (a.segment_id, a.copy) > (?, ?) "
-                "AND (a.segment_id, a.copy) <= (?, ?) AND a.state = 0 AND a.folder_id = ? "
+                f"AND (a.segment_id, a.copy) <= (?, ?) AND a.state = 0 AND a.folder_id = ? AND {NOT_RETIRED} "
                 "ORDER BY a.segment_id, a.copy LIMIT ?",
                 (*after, *(end or (2**62, 0)), folder_id, limit),
             ).fetchall()

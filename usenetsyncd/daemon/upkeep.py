@@ -8,6 +8,8 @@ from usenetsyncd.daemon.checking import Scopes
 from usenetsyncd.daemon.directory import LOOK_S as DIRECTORY_S
 from usenetsyncd.daemon.directory import DirectoryKeeper
 from usenetsyncd.daemon.guarding import Guard
+from usenetsyncd.daemon.keeping import LOOK_S as KEEPING_S
+from usenetsyncd.daemon.keeping import Keeper
 from usenetsyncd.daemon.lane import Lane
 from usenetsyncd.daemon.live import LiveFolder
 from usenetsyncd.daemon.timetable import Timetable
@@ -23,6 +25,7 @@ class Upkeep:
         self.guard = Guard(catalogue, folders, clock, on_released)
         self.backups = Backups(catalogue, catalogue.path.parent, clock)
         self.directory = DirectoryKeeper(scopes, lane)
+        self.keeper = Keeper(scopes, lane)
         self.abreast = Abreast(catalogue, scopes.vault, folders, scopes.news, clock, self._reads)
 
     def may_publish(self, folder: LiveFolder) -> bool:
@@ -32,6 +35,7 @@ class Upkeep:
     def fill(self, timetable: Timetable) -> None:
         """What it does by the clock."""
         timetable.every("backups", LOOK_S, self.backups.look)
+        timetable.every("keeping", KEEPING_S, self.keeper.look)
         timetable.every("directory", DIRECTORY_S, self.directory.look)
 
     def _reads(self) -> bool:

@@ -107,10 +107,11 @@ class Redundancy(Section):
 
 
 class Keep(Section):
-    """How many versions stay: the newest ones, then one a day, then one a month."""
+    """How many versions are looked after: the newest ones, then the newest of a day, of a week, of a month."""
 
     last: Annotated[int, fields.whole(1, 1_000_000)]
     daily: Count
+    weekly: Count
     monthly: Count
 
 

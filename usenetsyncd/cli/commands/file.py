@@ -62,10 +62,15 @@ def _show_folder_versions(found: Document) -> None:
             quantities.stamp(one["published_at"]) if one["published_at"] else one["state"],
             quantities.count(one["files"]),
             quantities.size(one["bytes"]),
+            "yes" if one["kept"] else "no",
         )
         for one in found["versions"]
     ]
-    show_table(("VERSION", "PUBLISHED", "FILES", "SIZE"), "<<>>", rows)
+    show_table(("VERSION", "PUBLISHED", "FILES", "SIZE", "KEPT"), "<<>>", rows)
+    if any(not one["kept"] for one in found["versions"]):
+        note(
+            "Those not kept are not verified or repaired any more. Nothing is deleted on Usenet: they last as they last."
+        )
 
 
 def _show_file_versions(found: Document) -> None:

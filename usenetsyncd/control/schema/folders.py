@@ -93,7 +93,7 @@ class FileStatus(Document, WithPath):
 
 
 class FolderVersion(Model):
-    """state: building, posting or published."""
+    """state: building, posting or published. kept: by the rules, so that it is verified and repaired."""
 
     version: int
     state: str
@@ -102,6 +102,7 @@ class FolderVersion(Model):
     files: int = 0
     directories: int = 0
     bytes: int = 0
+    kept: bool = True
 
 
 class FolderVersionList(Document):

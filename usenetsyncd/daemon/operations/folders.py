@@ -9,6 +9,7 @@ from usenetsyncd.daemon.live import LiveFolder
 from usenetsyncd.daemon.operations.care import CareOperations
 from usenetsyncd.errors import NotFound, UsageError
 from usenetsyncd.flows.history import file_history
+from usenetsyncd.flows.keeping import kept_versions
 from usenetsyncd.model import EntryKind, RelativePath
 from usenetsyncd.settings.edit import add_folder, file_of_folders, remove_folder
 
@@ -83,9 +84,11 @@ class FolderOperations(CareOperations):
 
     def folder_versions(self, folder: str, after: str | None, limit: int) -> schema.FolderVersionList:
         """The newest first."""
-        page = self._daemon.catalogue.versions.list(self._live(folder).row, after, limit)
+        live, catalogue = self._live(folder), self._daemon.catalogue
+        page = catalogue.versions.list(live.row, after, limit)
+        kept = kept_versions(catalogue.retirement.moments(live.row), live.settings.keep)
         return schema.FolderVersionList(
-            folder=folder, versions=[_version(row) for row in page.rows], next=page.next
+            folder=folder, versions=[_version(row, row.version in kept) for row in page.rows], next=page.next
         )
 
     def file_status(self, path: bytes) -> schema.FileStatus:
@@ -158,7 +161,7 @@ class FolderOperations(CareOperations):
 _KINDS = {EntryKind.FILE: "file", EntryKind.FOLDER: "folder", EntryKind.SYMLINK: "symlink"}
 
 
-def _version(row: VersionRow) -> schema.FolderVersion:
+def _version(row: VersionRow, kept: bool) -> schema.FolderVersion:
     return schema.FolderVersion(
         version=row.version,
         state=str(row.state),
@@ -167,4 +170,5 @@ def _version(row: VersionRow) -> schema.FolderVersion:
         files=row.files,
         directories=row.directories,
         bytes=row.bytes,
+        kept=kept,
     )
