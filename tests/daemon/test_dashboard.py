@@ -87,6 +87,11 @@ def test_another_password_ends_every_session(here: World) -> None:
     daemon.ask("PUT", "/credentials/web", {"value": "correct horse battery"})
     change(daemon, listen=f"127.0.0.1:{port}", password="${credential:web}")
     assert asked(port, cookie) == 401
+    cookie = enter(daemon, port)
+    daemon.ask("PUT", "/credentials/other", {"value": "another horse"})
+    assert asked(port, cookie) == 200
+    daemon.ask("PUT", "/credentials/web", {"value": "another horse"})
+    assert asked(port, cookie) == 401
     assert daemon.stop() == 0
 
 

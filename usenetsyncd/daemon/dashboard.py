@@ -99,6 +99,13 @@ class Dashboard:
         for listener in ending:
             listener.join()
 
+    def credential_changed(self, name: str) -> None:
+        """Another password ends every session, as everybody expects of it."""
+        with self._lock:
+            ref = None if self._web is None else self._web.password
+            if ref is not None and name in ref.credentials and self._logins is not None:
+                self._logins.end_all()
+
     def login_link(self) -> str | None:
         """A link that logs one browser in, once; None while there is no dashboard."""
         with self._lock:

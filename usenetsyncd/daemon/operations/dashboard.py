@@ -2,11 +2,9 @@
 
 from usenetsyncd.control.schema import web as schema
 from usenetsyncd.daemon.dashboard import DAY_SPAN_S, HOUR_SPAN_S
-from usenetsyncd.daemon.measuring import Measuring
 from usenetsyncd.daemon.operations.state import StateOperations
 from usenetsyncd.errors import ConfigurationError, UsageError
 from usenetsyncd.model import EntryKind, RelativePath
-from usenetsyncd.telemetry.metrics import exposition
 
 LINK_VALID_S = 300.0
 _KINDS = {EntryKind.FILE: "file", EntryKind.FOLDER: "folder", EntryKind.SYMLINK: "symlink"}
@@ -42,6 +40,10 @@ class DashboardOperations(StateOperations):
 
     def metrics(self) -> bytes:
         """In the text format of Prometheus."""
+        # its library brings HTTP servers along: for those who collect
+        from usenetsyncd.daemon.measuring import Measuring
+        from usenetsyncd.telemetry.metrics import exposition
+
         return exposition(Measuring(self._daemon, self.status(), self.health()).readings())
 
     def web_login(self) -> schema.WebLogin:

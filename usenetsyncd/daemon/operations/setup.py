@@ -97,6 +97,7 @@ class SetupOperations(Base):
         self._daemon.vault.credentials.set(name, value)
         with self._daemon.reloading:
             self._daemon.connect_accounts(self._daemon.settings)
+        self._daemon.dashboard.credential_changed(name)
         self._daemon.catalogue.events.add("info", "credential_set", f"the credential {name} was set")
 
     def credential_remove(self, name: str) -> None:
