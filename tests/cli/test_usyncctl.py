@@ -368,6 +368,7 @@ def test_a_restore_ends_with_its_summary(run: Run, daemon: SmallDaemon) -> None:
     assert order.paths == [b"a/b", b"c"]
     assert order.target == os.fsencode(Path("somewhere").absolute())
     assert order.overwrite
+    assert not order.owner
     assert not order.dry_run
 
 
@@ -380,6 +381,21 @@ def test_a_restore_that_could_not_place_everything_ends_with_3_and_names_it(
     assert outcome.code == 3
     assert outcome.out == "version 7: 2 files, 30 B done, 1 failed\n"
     assert "\\x1b]0;owned\\x07/café\\xff: a different file stands there" in outcome.err
+
+
+def test_owners_are_asked_for_and_what_could_not_be_set_is_told(run: Run, daemon: SmallDaemon) -> None:
+    daemon.restore_warnings = ["owner of 3 files\x1b could not be set"]
+    thread = finish_soon(daemon)
+    outcome = run("restore", "docs", "--to", "/tmp/x", "--owner")
+    thread.join()
+    assert outcome.code == 0
+    assert daemon.orders[0].owner
+    told = "! owner of 3 files\\x1b could not be set"
+    assert told in outcome.err
+    assert told in run("job", "show", "1").out
+    followed = run("job", "show", "1", "--follow", "--json").lines[-1]
+    assert followed["warnings"] == daemon.restore_warnings
+    assert run("job", "show", "1", "--json").lines[-1]["result"]["warnings"] == daemon.restore_warnings
 
 
 def test_the_access_string_is_read_from_standard_input_and_never_shown(run: Run, daemon: SmallDaemon) -> None:

@@ -49,6 +49,7 @@ class SmallDaemon(SmallFollowing, SmallUpkeep, SmallPeople):
         self.config_refuses = False
         self.file_refuses: Exception | None = None
         self.server_works = True
+        self.restore_warnings: list[str] = []
         self.unreadable = 0
         self.damage = schema.Damage()
         self.last_check: schema.LastCheck | None = None
@@ -286,7 +287,7 @@ class SmallDaemon(SmallFollowing, SmallUpkeep, SmallPeople):
             "files": 3 - failed,
             "bytes": 30,
             "failed": failed,
-            "warnings": [],
+            "warnings": self.restore_warnings,
         }
         self.change_job(
             job_id, state="done", result=result | {"failures": failures[:failed]}, finished_at=STARTED

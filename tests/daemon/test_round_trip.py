@@ -8,6 +8,8 @@ import pytest
 from tests.daemon.harness import Refused, World, assert_restored
 from tests.daemon.trees import write_files
 
+SOMEBODY = 54_321
+
 
 def test_a_folder_comes_back_from_the_string_alone(here: World) -> None:
     write_files(here.source, 300, random.Random(1))
@@ -47,4 +49,23 @@ def test_a_restore_goes_into_restored_below_the_state_and_nowhere_else_there(her
         assert "own state" in str(refused.value)
     (one.data_dir / "restored").mkdir()
     assert_restored(one, string, here.source, one.data_dir / "restored" / "src")
+    assert one.stop() == 0
+
+
+@pytest.mark.requires("root")
+def test_owners_come_back_where_they_are_asked_for(here: World) -> None:
+    write_files(here.source, 2, random.Random(1))
+    file = here.source / "theirs"
+    file.write_bytes(b"of somebody")
+    os.chown(file, SOMEBODY, SOMEBODY)
+    one = here.daemon()
+    one.config["defaults"]["metadata"] = {"owner": True}
+    one.write_config()
+    one.start()
+    one.wait_idle()
+    for owner, uid in ((False, os.geteuid()), (True, SOMEBODY)):
+        target = here.place / f"out {owner}"
+        job = one.wait_job(one.begin_restore("src", target, owner=owner))
+        assert (job["state"], job["result"]["failed"], job["result"]["warnings"]) == ("done", 0, [])
+        assert (target / "theirs").stat().st_uid == uid
     assert one.stop() == 0

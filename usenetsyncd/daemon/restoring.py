@@ -57,6 +57,7 @@ class Restoring:
         overwrite: bool,
         dry_run: bool,
         passphrase: str | None = None,
+        owner: bool = False,
     ) -> dict[str, Any]:
         """A job's params; source is an access string, or FOLDER or FOLDER@VERSION of this daemon."""
         if passphrase is not None:
@@ -68,6 +69,7 @@ class Restoring:
             "target": base64.b64encode(str(target).encode("utf-8", "surrogateescape")).decode(),
             "overwrite": overwrite,
             "dry_run": dry_run,
+            "owner": owner,
         }
 
     def _sealed(self, secret: str) -> str:
@@ -96,6 +98,7 @@ class Restoring:
             tuple(RelativePath(base64.b64decode(path)) for path in params["paths"]),
             params["overwrite"],
             params["dry_run"],
+            params.get("owner", False),
         )
         passphrase = params.get("passphrase")
         located = self._locate(

@@ -69,8 +69,11 @@ def job_show(session: Session, job_id: int, follow: bool) -> int:
             say(f"  {label:<10} {quantities.stamp(found[moment])}")
     if detail := _detail(found):
         say(f"  {clean(detail)}")
-    for failure in (found["result"] or {}).get("failures", []):
+    result = found["result"] or {}
+    for failure in result.get("failures", []):
         say(f"  ! {clean(failure.get('path') or failure.get('what'))}: {clean(failure['reason'])}")
+    for warning in result.get("warnings", []):
+        say(f"  ! {clean(warning)}")
     return 0
 
 

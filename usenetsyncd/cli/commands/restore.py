@@ -26,6 +26,9 @@ from usenetsyncd.errors import UsageError
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--overwrite", is_flag=True, help="Replace files that differ.")
+@click.option(
+    "--owner", is_flag=True, help="Give files the owners that the version names, where the daemon may."
+)
 @passphrase_file
 @click.option("--detach", is_flag=True, help="Do not wait for the end.")
 @common
@@ -36,6 +39,7 @@ def restore(
     target: str,
     dry_run: bool,
     overwrite: bool,
+    owner: bool,
     passphrase_path: str | None,
     detach: bool,
 ) -> int:
@@ -60,6 +64,7 @@ def restore(
         "target": path_value(absolute(target)),
         "dry_run": dry_run,
         "overwrite": overwrite,
+        "owner": owner,
         "passphrase": None if passphrase_path is None else read_passphrase(passphrase_path),
     }
     job = session.client.post("restore", body=order)

@@ -182,11 +182,13 @@ class RestoreOrder(Request):
 
     source: an access string, or FOLDER or FOLDER@VERSION of this daemon. passphrase: of a protected share.
     paths: below the folder's root, without a slash in front; none means all. target: absolute.
+    owner: give files the numeric owners that the version names, where the daemon may.
     """
 
     source: Secret
     paths: list[PathIn] = Field(default=[], max_length=MAX_PATHS)
     target: PathIn
     overwrite: bool = False
+    owner: bool = False
     dry_run: bool = False
     passphrase: SecretText | None = Field(default=None, repr=False)

@@ -162,7 +162,13 @@ class WorkOperations(Base):
         if not any(live.name == name for live in self._daemon.folders):
             decode_access(order.source)  # mistyped strings are refused before a job is made
         params = self._daemon.restoring.params(
-            order.source, list(order.paths), target, order.overwrite, order.dry_run, order.passphrase
+            order.source,
+            list(order.paths),
+            target,
+            order.overwrite,
+            order.dry_run,
+            order.passphrase,
+            order.owner,
         )
         return self.job(self._daemon.jobs.start(RESTORE, None, params))
 
