@@ -2,12 +2,18 @@
 
 import datetime as dt
 import os
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.flows.backbones import BOTH, Backbones, backbones
+from tests.flows.protected import publish_protected
 from tests.flows.workshop import Workshop
+from tests.plugins.clock import FakeClock
 from usenetsyncd.flows.keeping import kept_versions, retire
 from usenetsyncd.model import ArticleKind
 
@@ -99,3 +105,31 @@ def test_what_only_old_versions_need_is_asked_for_no_more(shop: Workshop) -> Non
     retire(shop.catalogue, shop.row, {1, 2, 3}, lambda: None)
     assert looked_after(shop) >= both
     assert shop.catalogue.retirement.count(shop.row) == 0
+
+
+def kinds_looked_after(shop: Backbones) -> Counter[ArticleKind]:
+    return Counter(one.kind for one in shop.catalogue.verifications.articles(shop.row))
+
+
+def test_a_stripe_that_protects_anything_is_looked_after_whole(tmp_path: Path, clock: FakeClock) -> None:
+    with backbones(tmp_path, clock, {"main": BOTH}) as shop:
+        for number in range(4):
+            shop.write(f"f{number}", Random(number).randbytes(700_000))
+        publish_protected(shop, 0.5)  # one stripe of four and two
+        before = kinds_looked_after(shop)
+        assert (before[ArticleKind.DATA], before[ArticleKind.PARITY]) == (4, 2)
+        for number in range(3):
+            (shop.root / f"f{number}").unlink()
+        publish_protected(shop, 0.5)
+        retire(shop.catalogue, shop.row, {2}, lambda: None)
+        after = kinds_looked_after(shop)
+        assert (after[ArticleKind.DATA], after[ArticleKind.PARITY]) == (4, 2), "f3 may need all the others"
+        old = {one.segment_row for one in shop.catalogue.verifications.articles(shop.row)}
+        (shop.root / "f3").unlink()
+        shop.write("later", Random(9).randbytes(700_000))
+        publish_protected(shop, 0.5)
+        retire(shop.catalogue, shop.row, {3}, lambda: None)
+        left = [one for one in shop.catalogue.verifications.articles(shop.row) if one.segment_row in old]
+        contents = (ArticleKind.DATA, ArticleKind.PARITY)
+        assert not [one for one in left if one.kind in contents], "parity of nothing goes with it"
+        assert kinds_looked_after(shop)[ArticleKind.DATA] == 1

@@ -66,7 +66,7 @@ def _show_folder_versions(found: Document) -> None:
         )
         for one in found["versions"]
     ]
-    show_table(("VERSION", "PUBLISHED", "FILES", "SIZE", "KEPT"), "<<>>", rows)
+    show_table(("VERSION", "PUBLISHED", "FILES", "SIZE", "KEPT"), "<<>><", rows)
     if any(not one["kept"] for one in found["versions"]):
         note(
             "Those not kept are not verified or repaired any more. Nothing is deleted on Usenet: they last as they last."
