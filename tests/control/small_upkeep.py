@@ -9,6 +9,7 @@ class SmallUpkeep:
     """Implements control.operations_upkeep.UpkeepOperations."""
 
     held = False
+    grade = "ok"
     directory_at: float | None = STARTED
     problems: tuple[str, ...] = ()
     review_values: dict[str, object] = {}  # noqa: RUF012 - replaced by tests, never changed
@@ -40,6 +41,34 @@ class SmallUpkeep:
 
     def kit(self) -> schema.RecoveryKit:
         return schema.RecoveryKit(kit="usyncrcvr1" + "q" * 59, directory_at=self.directory_at, folders=1)
+
+    def doctor(self) -> schema.Diagnosis:
+        found = [
+            schema.Finding(check="disk", grade="ok", message="6.1 GB free"),
+            schema.Finding(
+                check="servers", grade=self.grade, message="main: \x1b[2J", action="usyncctl server test main"
+            ),
+        ]
+        return schema.Diagnosis(grade=self.grade, findings=found)
+
+    def schedule(self) -> schema.Schedule:
+        window = schema.LimitWindow(at="mon-fri 08:00-18:00", open=True, upload=1_000_000)
+        return schema.Schedule(
+            upload=1e6,
+            download=0,
+            paused=False,
+            reason="timetable: mon-fri 08:00-18:00",
+            windows=[window, schema.LimitWindow(at="sat 20:00-23:00", open=False, upload="pause")],
+            coming=[schema.Coming(what="rescan docs", at=STARTED)],
+        )
+
+    def history(self, folder: str | None, after: str | None, limit: int) -> schema.History:
+        if folder is not None:
+            self._only_docs(folder)
+        event = schema.Event(
+            id=7, at=STARTED, level="info", code="x", folder="docs", message="docs: version 8"
+        )
+        return schema.History(events=[event], next=None if after else "7")
 
     @staticmethod
     def _only_docs(folder: str) -> None:

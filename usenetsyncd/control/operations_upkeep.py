@@ -22,3 +22,12 @@ class UpkeepOperations(Protocol):
 
     def kit(self) -> schema.RecoveryKit:
         """The one secret that everything can be rebuilt from."""
+
+    def doctor(self) -> schema.Diagnosis:
+        """Look at everything that can be wrong; asks the servers, takes seconds."""
+
+    def schedule(self) -> schema.Schedule:
+        """Which limits apply now, and what happens next by the clock."""
+
+    def history(self, folder: str | None, after: str | None, limit: int) -> schema.History:
+        """Of one folder or of all. Raises NotFound."""

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from usenetsyncd.control import schema
-from usenetsyncd.control.answers import Limit, answer, described
+from usenetsyncd.control.answers import PAGE, After, Limit, Name, answer, described
 from usenetsyncd.control.operations_upkeep import UpkeepOperations
 from usenetsyncd.control.schema.upkeep import PATHS_SHOWN
 
@@ -38,4 +38,22 @@ def upkeep_routes(operations: UpkeepOperations) -> APIRouter:
         """The recovery kit. POST: no cache and no history keeps it."""
         return answer(operations.kit())
 
+    _insight_routes(routes, operations)
     return routes
+
+
+def _insight_routes(routes: APIRouter, operations: UpkeepOperations) -> None:
+    @routes.get("/doctor", responses=described(schema.Diagnosis))
+    def doctor() -> Response:
+        """Everything that can be wrong, looked at; takes seconds."""
+        return answer(operations.doctor())
+
+    @routes.get("/schedule", responses=described(schema.Schedule))
+    def schedule() -> Response:
+        """Which limits apply now, and what comes."""
+        return answer(operations.schedule())
+
+    @routes.get("/history", responses=described(schema.History))
+    def history(folder: Name = None, after: After = None, limit: Limit = PAGE) -> Response:
+        """What happened to folders, the newest first."""
+        return answer(operations.history(folder, after, limit))

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from usenetsyncd.control.schema.bases import Document, Moment, PathIn, PathOut, Request
+from usenetsyncd.control.schema.bases import Document, Model, Moment, PathIn, PathOut, Request
+from usenetsyncd.control.schema.setup import Event
 
 PATHS_SHOWN = 20
 
@@ -73,3 +74,54 @@ class RecoveryKit(Document):
     kit: str = Field(repr=False)
     directory_at: Moment | None = None
     folders: int = 0
+
+
+class Finding(Model):
+    """One thing that was looked at. grade: ok, warning or error. action: what mends it."""
+
+    check: str
+    grade: str
+    message: str
+    action: str = ""
+
+
+class Diagnosis(Document):
+    """Everything that can be wrong around the daemon. grade: the worst of all."""
+
+    grade: str
+    findings: Sequence[Finding]
+
+
+class LimitWindow(Model):
+    """One line of the timetable. open: it applies now. Bytes per second, 0 for no limit; None: as outside of it."""
+
+    at: str
+    open: bool
+    upload: int | str | None = None
+    download: int | str | None = None
+
+
+class Coming(Model):
+    """What happens by the clock next."""
+
+    what: str
+    at: Moment
+
+
+class Schedule(Document):
+    """What applies now, and what comes. Bytes per second, 0 for no limit. paused_until: None unless it ends by itself."""
+
+    upload: float
+    download: float
+    paused: bool
+    reason: str = ""
+    paused_until: Moment | None = None
+    windows: Sequence[LimitWindow] = ()
+    coming: Sequence[Coming] = ()
+
+
+class History(Document):
+    """What happened to folders, the newest first, without the daily noise."""
+
+    events: Sequence[Event]
+    next: str | None = None

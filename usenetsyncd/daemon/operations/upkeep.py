@@ -5,12 +5,12 @@ from pathlib import Path
 
 from usenetsyncd.control import schema
 from usenetsyncd.daemon.guarding import ROOT
-from usenetsyncd.daemon.operations.base import Base
+from usenetsyncd.daemon.operations.insight import InsightOperations
 from usenetsyncd.model import Fingerprint
 from usenetsyncd.wire.access import AccessKind, encode_access
 
 
-class UpkeepOperations(Base):
+class UpkeepOperations(InsightOperations):
     """folder review, folder release."""
 
     def folder_review(self, folder: str, limit: int = 20) -> schema.FolderReview:
