@@ -215,7 +215,8 @@ class Server:
     def count(self, **amounts: int) -> None:
         """Add to posted, fetched, bytes_up, bytes_down."""
         with self._lock:
-            self._counts.update(amounts)
+            for name, amount in amounts.items():
+                self._counts[name] += amount
 
     def state(self) -> ServerState:
         """How things stand."""
