@@ -56,7 +56,7 @@ class Dashboard:
 
     def __init__(self, vault: Vault, up: RateWindow, down: RateWindow, clock: Clock) -> None:
         self.traffic = TrafficHistory(up, down, clock)
-        self.problem = ""
+        self._problem = ""
         self._clock, self._vault = clock, vault
         self._lock = threading.Lock()
         self._operations: Operations | None = None
@@ -64,6 +64,14 @@ class Dashboard:
         self._logins: Logins | None = None
         self._listener: WebListener | None = None
         self._ending: list[WebListener] = []
+
+    @property
+    def problem(self) -> str:
+        """Why there is no dashboard though one is wanted; empty when all is as it should be."""
+        listener = self._listener
+        if listener is not None and not listener.alive():
+            return "its thread has ended; usyncctl config reload begins another"
+        return self._problem
 
     def start(self, operations: Operations, settings: Settings) -> None:
         """Serve these operations from now on."""
@@ -77,17 +85,18 @@ class Dashboard:
             if self._logins is not None and before is not None and before.password != self._web.password:
                 self._logins.end_all()
             wanted = settings.web.listen
-            same = before is not None and before.listen == wanted and self._listener is not None
+            alive = self._listener is not None and self._listener.alive()
+            same = before is not None and before.listen == wanted and alive
             if self._operations is None or same:
                 return
             self._end_listener()
-            self.problem = ""
+            self._problem = ""
             if wanted is None:
                 return
             try:
                 self._listener = self._begin_listener(wanted, self._operations)
             except ConfigurationError as error:
-                self.problem = str(error)
+                self._problem = str(error)
                 log.error("web_not_listening", reason=str(error))
 
     def stop(self) -> None:

@@ -45,10 +45,10 @@ def begin(here: World) -> Site:
     return site
 
 
-def take(page: Page, site: Site, to: Path, path: str, name: str) -> None:
+def take(page: Page, site: Site, to: Path, path: str, name: str, whole: bool = True) -> None:
     page.goto(site.address + path)
     page.wait_for_selector("#live.on")
-    page.screenshot(path=to / f"{name}.png", full_page=True)
+    page.screenshot(path=to / f"{name}.png", full_page=whole)
 
 
 def main(to: Path) -> None:
@@ -63,7 +63,7 @@ def main(to: Path) -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         site.enter(page)
         for path, name in (("/", "overview"), ("/folders/docs", "folder"), ("/queue", "queue")):
-            take(page, site, to, path, name)
+            take(page, site, to, path, name, whole=name != "queue")
         page.emulate_media(color_scheme="dark")
         take(page, site, to, "/", "overview-dark")
         page.set_viewport_size({"width": 390, "height": 844})

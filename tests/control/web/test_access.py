@@ -201,6 +201,17 @@ def test_a_form_without_end_is_not_taken(house: House) -> None:
     assert "at most" in text
 
 
+def test_names_that_would_deceive_are_made_visible(house: House) -> None:
+    for path in ("/folders/docs/errors", "/folders/docs"):
+        text = house.ask("GET", path, house.cookie())[1]
+        assert "\\x1b]0;owned\\x07/café\\xff" in text
+        assert "\x1b" not in text
+    text = house.ask("GET", "/folders/docs/files", house.cookie())[1]
+    assert "&lt;b&gt;\\xff" in text
+    assert "<b>" not in text
+    assert "<script>" not in house.ask("GET", "/folders/%3Cscript%3E", house.cookie())[1]
+
+
 def test_no_form_leads_away(house: House) -> None:
     sent = house.cookie() | {"Origin": f"http://{house.own}"}
     for back in ("//evil.example", "https://evil.example", "/\\evil.example", "/%0d%0aX: y", ""):
@@ -266,6 +277,14 @@ def test_progress_is_told_to_who_is_logged_in(house: House) -> None:
     assert opcode == 1
     assert (told["schema"], told["type"], told["state"]) == (1, "progress", "running")
     assert told["transfer"]["up_bytes_per_s"] == 7.6e6
+
+
+def test_progress_ends_with_the_session(house: House) -> None:
+    connection, _ = opened(house, house.cookie() | {"Origin": f"http://{house.own}"})
+    with connection:
+        assert frame(connection)[0] == 1
+        house.logins.end_all()
+        assert frame(connection)[0] == 8, "closed, and not a word more"
 
 
 def test_progress_is_told_to_nobody_else(house: House) -> None:

@@ -51,6 +51,18 @@ def test_a_session_that_is_used_ends_after_a_week_all_the_same(clock: FakeClock)
     assert logins.session(cookie) is None
 
 
+def test_looking_by_itself_is_not_using(clock: FakeClock) -> None:
+    logins = Logins(clock)
+    cookie = entered(logins)
+    session = logins.session(cookie)
+    clock.advance(IDLE_S - 1)
+    assert logins.session(cookie, use=False) is session
+    assert logins.holds(session)
+    clock.advance(1)
+    assert logins.session(cookie, use=False) is None
+    assert not logins.holds(session)
+
+
 def test_leaving_ends_one_session_and_another_password_all(clock: FakeClock) -> None:
     logins = Logins(clock)
     one, two, link = entered(logins), entered(logins), logins.new_link()

@@ -24,6 +24,7 @@ from usenetsyncd.errors import ExitCode
 log = structlog.get_logger("web")
 
 SAFE = frozenset({"GET", "HEAD"})
+RENEWING = "x-renew"
 OPEN_PATHS = ("/login", "/static/")
 API, METRICS, LOGIN = "/api/", "/metrics", "/login"
 
@@ -121,7 +122,9 @@ class Door:
             return _forbidden("a request from another site is not taken")
         if path == METRICS:
             return self._metrics_refusal(scope, headers)
-        scope["usenetsyncd.session"] = session = self._logins.session(cookie_of(headers, self._rules.cookie))
+        # a page that only renews itself is not somebody at work
+        cookie, used = cookie_of(headers, self._rules.cookie), RENEWING not in headers
+        scope["usenetsyncd.session"] = session = self._logins.session(cookie, used)
         if session is not None or any(path == door or path.startswith(door) for door in OPEN_PATHS):
             return None
         if path.startswith(API) or scope["type"] == "websocket":

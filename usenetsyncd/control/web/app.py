@@ -60,7 +60,12 @@ class _Dashboard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if is_progress(scope):
-            await serve(self._progress, self._stop, receive, send)
+            session = scope.get("usenetsyncd.session")
+
+            def allowed() -> bool:
+                return not self._stop.is_set() and self._logins.holds(session)
+
+            await serve(self._progress, allowed, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
         elif scope["path"].startswith("/api/"):

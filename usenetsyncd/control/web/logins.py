@@ -86,16 +86,22 @@ class Logins:
         with self._lock:
             return max(0.0, self._locked_until_s - self._clock.monotonic())
 
-    def session(self, cookie: str | None) -> Session | None:
-        """The session of a cookie, if it still goes on."""
+    def session(self, cookie: str | None, use: bool = True) -> Session | None:
+        """The session of a cookie, if it still goes on. use: whether this puts off its end."""
         if not cookie:
             return None
         with self._lock:
             self._forget()
             session = self._sessions.get(_hash(cookie))
-            if session is not None:
+            if session is not None and use:
                 session.used_s = self._clock.monotonic()
             return session
+
+    def holds(self, session: Session | None) -> bool:
+        """Whether a session still goes on. Asking does not count as using it."""
+        with self._lock:
+            self._forget()
+            return any(kept is session for kept in self._sessions.values())
 
     def leave(self, cookie: str) -> None:
         """End one session."""

@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -75,15 +75,15 @@ def _job(job: Job) -> dict[str, Any]:
     return {**job_progress(job), "type": "job", "folder": job.folder}
 
 
-async def serve(progress: Progress, stop: threading.Event, receive: Receive, send: Send) -> None:
-    """One listener, from its connecting until it or the daemon goes."""
+async def serve(progress: Progress, allowed: Callable[[], bool], receive: Receive, send: Send) -> None:
+    """One listener, from its connecting until it goes, or may not listen any more."""
     if (await receive())["type"] != "websocket.connect":
         return
     await send({"type": "websocket.accept"})
     gone = asyncio.ensure_future(_until_gone(receive))
     told: dict[str, Any] | None = None
     try:
-        while not stop.is_set() and not gone.done():
+        while allowed() and not gone.done():
             now = await run_in_threadpool(progress.now)
             if now != told:
                 told = now

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from usenetsyncd.control.web.access import RENEWING
 from usenetsyncd.control.web.logins import Session
 from usenetsyncd.control.web.render import unpacked
 from usenetsyncd.errors import LimitExceeded, UsageError, UsenetSyncError
@@ -109,5 +110,5 @@ async def read_form(request: Request) -> dict[str, list[str]]:
 def _visit(request: Request, form: Mapping[str, list[str]]) -> Visit:
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     session = request.scope.get("usenetsyncd.session")
-    renewing = "x-renew" in request.headers
+    renewing = RENEWING in request.headers
     return Visit(here, request.path_params, dict(request.query_params), form, session, renewing)

@@ -3,6 +3,7 @@
 "use strict";
 
 const LEAST_MS = 1500; // between two renewals
+const STALE_MS = 30000; // "12m ago" must not stand for longer than this
 const LONGEST_WAIT_MS = 30000; // between two tries to connect
 let waitMs = 1000;
 let last = 0;
@@ -67,6 +68,7 @@ function connect() {
   socket.onmessage = soon;
   socket.onclose = () => {
     tell("not connected", "off");
+    soon(); // leads to the login where the session has ended
     setTimeout(connect, waitMs);
     waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS);
   };
@@ -86,4 +88,5 @@ document.addEventListener("change", (event) => {
 });
 
 document.addEventListener("visibilitychange", () => document.hidden || soon());
+setInterval(soon, STALE_MS);
 if (sign) connect();
