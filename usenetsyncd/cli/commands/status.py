@@ -49,6 +49,7 @@ def render(found: Document) -> list[str]:
     if promise := _promise(found):
         lines.append(promise)
     lines += ["", *folders, ""]
+    lines += _followed(found.get("follows", []))
     lines.append(_traffic(found))
     lines += _waiting(found)
     lines += _warnings(warnings)
@@ -152,6 +153,23 @@ def _traffic(found: Document) -> str:
 def _server(server: Document) -> str:
     shown = f"{clean(server['name'])} {server['connections']}/{server['connections_max']}"
     return shown if server["state"] in ("up", "idle") else f"{shown} {clean(server['state'])}"
+
+
+def _followed(follows: list[Document]) -> list[str]:
+    """Copies of what others share; nothing where there are none."""
+    if not follows:
+        return []
+    rows = [
+        (
+            one["target"],
+            "up to date" if one["state"] == "up_to_date" else one["state"],
+            f"v{one['version']}" if one["version"] else "-",
+            quantities.count(one["files"]),
+            quantities.size(one["bytes"]),
+        )
+        for one in follows
+    ]
+    return [*table(("FOLLOWED", "STATE", "VERSION", "FILES", "SIZE"), "<<<>>", rows), ""]
 
 
 def _waiting(found: Document) -> list[str]:

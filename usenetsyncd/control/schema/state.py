@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from usenetsyncd.control.schema.bases import Document, Model, Moment, WithPath
+from usenetsyncd.control.schema.following import FollowState
 
 
 class DaemonState(StrEnum):
@@ -81,7 +82,11 @@ class Transfer(Model):
 
 
 class Server(Model):
-    """One news server now; see news.records.ServerState."""
+    """One news server now; see news.records.ServerState.
+
+    id_policy: what it does with message-ids: unknown, keeps, rewrites or swallows. article_bytes: of the largest
+    article that it took since the daemon started.
+    """
 
     name: str
     state: str
@@ -100,12 +105,15 @@ class Server(Model):
     tls: str = ""
     roles: Sequence[str] = ()
     priority: int = 0
+    id_policy: str = "unknown"
+    article_bytes: int = 0
 
 
 class Status(Document):
     """Everything at a glance. reason: why it is not running. restorable_at: the oldest of all folders.
 
-    next_check_at: when something is verified next. folders: at most 1,000 of folders_total.
+    next_check_at: when something is verified next. folders: at most 1,000 of folders_total. follows: shares that are
+    followed, at most 1,000.
     """
 
     name: str
@@ -122,6 +130,7 @@ class Status(Document):
     transfer: Transfer = Transfer()
     servers: Sequence[Server] = ()
     restart_needed: Sequence[str] = ()
+    follows: Sequence[FollowState] = ()
 
 
 class Verdict(StrEnum):

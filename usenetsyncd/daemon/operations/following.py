@@ -8,6 +8,7 @@ from typing import Any
 
 from usenetsyncd.catalogue.follows import FollowRow, FollowState
 from usenetsyncd.control import schema
+from usenetsyncd.daemon.following import Activity
 from usenetsyncd.daemon.operations.base import Base
 from usenetsyncd.errors import NotFound, UsageError
 from usenetsyncd.flows.difference import Change, PathChange, version_differences
@@ -50,29 +51,7 @@ class FollowingOperations(Base):
         return schema.Follow(**self._follow(self._daemon.following.resume(follow_id)))
 
     def _follow(self, row: FollowRow) -> dict[str, Any]:
-        activity = self._daemon.following.activity
-        busy = activity is not None and activity.follow == row.id
-        found: dict[str, Any] = {
-            "id": row.id,
-            "target": row.target,
-            "state": "updating" if busy and row.state is FollowState.ACTIVE else _state(row),
-            "files_done": activity.progress.files if activity and busy else 0,
-            "files_total": activity.progress.files_total if activity and busy else 0,
-        }
-        same = [
-            "code",
-            "reason",
-            "version",
-            "files",
-            "bytes",
-            "conflicts",
-            "left",
-            "every_s",
-            "added_at",
-            "asked_at",
-            "updated_at",
-        ]
-        return found | {name: getattr(row, name) for name in same}
+        return follow_fields(row, self._daemon.following.activity)
 
     def folder_difference(
         self, folder: str, old: int, new: int
@@ -125,3 +104,48 @@ def _state(row: FollowRow) -> str:
     if not row.version:
         return "waiting"
     return "incomplete" if row.left else "up_to_date"
+
+
+def follow_fields(row: FollowRow, activity: Activity | None) -> dict[str, Any]:
+    """What the API tells of a followed share. activity: the update under way, of this or of another."""
+    busy = activity is not None and activity.follow == row.id
+    found: dict[str, Any] = {
+        "id": row.id,
+        "target": row.target,
+        "state": "updating" if busy and row.state is FollowState.ACTIVE else _state(row),
+        "files_done": activity.progress.files if activity and busy else 0,
+        "files_total": activity.progress.files_total if activity and busy else 0,
+    }
+    same = [
+        "code",
+        "reason",
+        "version",
+        "files",
+        "bytes",
+        "conflicts",
+        "left",
+        "every_s",
+        "added_at",
+        "asked_at",
+        "updated_at",
+    ]
+    return found | {name: getattr(row, name) for name in same}
+
+
+def follow_trouble(row: FollowRow) -> schema.Trouble | None:
+    """What somebody should know, and what helps."""
+    target = os.fsdecode(row.target).encode("utf-8", "backslashreplace").decode()
+    state = _state(row)
+    if state == "stopped":
+        return schema.Trouble(
+            code=row.code,
+            message=f"{target} is not followed any more: {row.reason}",
+            action=f"usyncctl follow remove {row.id}",
+            level="error",
+        )
+    if state == "trouble" or row.code == "warning":
+        return schema.Trouble(code=row.code, message=f"{target}: {row.reason}", action="usyncctl follow list")
+    if state == "incomplete":
+        message = f"{target}: {row.left:,} paths of version {row.version} could not be placed"
+        return schema.Trouble(code="follow_left", message=message, action=f"usyncctl follow resume {row.id}")
+    return None

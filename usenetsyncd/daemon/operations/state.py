@@ -10,6 +10,7 @@ from usenetsyncd.control import schema
 from usenetsyncd.daemon.limits import limits_at
 from usenetsyncd.daemon.live import LiveFolder
 from usenetsyncd.daemon.operations.care import CareOperations
+from usenetsyncd.daemon.operations.following import follow_fields, follow_trouble
 from usenetsyncd.flows.health import HealthWord
 from usenetsyncd.news.records import ServerState
 from usenetsyncd.telemetry.counters import eta_s
@@ -57,6 +58,10 @@ class StateOperations(CareOperations):
             ),
             servers=self._servers(),
             restart_needed=daemon.restart_needed,
+            follows=[
+                schema.FollowState(**follow_fields(row, daemon.following.activity))
+                for row in daemon.catalogue.follows.list()[:FOLDERS_SHOWN]
+            ],
         )
 
     def health(self) -> schema.Health:
@@ -89,6 +94,8 @@ class StateOperations(CareOperations):
             reasons += self._why_busy(folder)
         if daemon.jobs.asked():
             reasons.append(f"{daemon.jobs.asked()} jobs run")
+        if (update := daemon.following.activity) is not None:
+            reasons.append(f"follow {update.follow}: version {update.version} is being placed")
         return schema.Idle(idle=not reasons, reasons=reasons)
 
     def _why_busy(self, folder: LiveFolder) -> list[str]:
@@ -205,6 +212,7 @@ class StateOperations(CareOperations):
         ]
         for folder in folders:
             found += self._folder_warnings(folder)
+        found += filter(None, map(follow_trouble, daemon.catalogue.follows.list()))
         if daemon.dead_parts():
             message = "not alive: " + ", ".join(daemon.dead_parts())
             found.append(schema.Trouble(code="dead", message=message, action="usyncctl logs", level="error"))
@@ -271,4 +279,6 @@ class StateOperations(CareOperations):
             tls=str(kept.tls) if kept else "",
             roles=[str(role) for role in kept.roles] if kept else [],
             priority=kept.priority if kept else 0,
+            id_policy=str(state.id_policy),
+            article_bytes=state.largest_posted,
         )
