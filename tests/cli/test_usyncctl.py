@@ -107,6 +107,8 @@ COMMANDS = {
     "server list": 0,
     "server test": 0,
     "server test main": 0,
+    "server test main --post": 0,
+    "server test --post": 2,
     "server test nobody": 5,
     "server test refusing": 1,
     "config generate": 0,
@@ -339,6 +341,22 @@ def test_a_scan_that_is_waited_for_tells_what_it_found(run: Run, daemon: SmallDa
     ]
     daemon.unreadable = 1
     assert run("scan", "docs", "--wait").code == 3
+
+
+def test_a_server_is_posted_to_only_where_that_is_asked_for(run: Run) -> None:
+    asked, posted = (run("server", "test", "main", *more, "--json").lines[-1] for more in ((), ("--post",)))
+    assert (asked["id_policy"], asked["article_bytes"], asked["group"]) == ("unknown", 0, "")
+    assert (posted["id_policy"], posted["article_bytes"], posted["group"]) == (
+        "keeps",
+        790_000,
+        "alt.binaries.test",
+    )
+    assert "the test article is for alt.binaries.test" in run("server", "test", "main", "--post").out
+    (server,) = run("server", "list", "--json").lines[-1]["servers"]
+    assert (server["id_policy"], server["article_bytes"]) == ("swallows", 790_000)
+    shown = run("server", "list").out
+    assert "swallowed" in shown
+    assert "790.0 kB" in shown
 
 
 # -- restoring -----------------------------------------------------------------------------

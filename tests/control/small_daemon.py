@@ -328,17 +328,20 @@ class SmallDaemon(SmallFollowing, SmallUpkeep, SmallPeople):
             port=563,
             tls="implicit",
             roles=["post"],
+            id_policy="swallows",
+            article_bytes=790_000,
         )
         return schema.ServerList(servers=[server])
 
-    def server_test(self, name: str) -> schema.ServerReport:
+    def server_test(self, name: str, post: bool = False) -> schema.ServerReport:
         if name == "refusing":
             raise LoginRefused("481 wrong password")
         if name != "main":
             raise NotFound(f"no server '{name}' in the configuration")
-        return schema.ServerReport(
-            name=name, ok=self.server_works, problem="" if self.server_works else "no", lines=["TLSv1.3"]
-        )
+        problem = "" if self.server_works else "no"
+        report = schema.ServerReport(name=name, ok=self.server_works, problem=problem, lines=["TLSv1.3"])
+        found = {"id_policy": "keeps", "article_bytes": 790_000, "group": "alt.binaries.test"}
+        return report.model_copy(update=found) if post else report
 
     def config_show(self, origin: bool) -> schema.ConfigShown:
         origins = {"version": "c.yaml:1:1"} if origin else None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.harness import DaemonProcess, World, assert_restored, until
+from tests.daemon.harness import DaemonProcess, Refused, World, assert_restored, until
 from tests.daemon.trees import write_files
 
 QUICK = {"wait": "20ms", "rest": "200ms"}
@@ -191,3 +191,25 @@ def test_a_server_that_goes_away_and_comes_back_is_waited_for(here: World) -> No
     assert one.status()["state"] == "running"
     here.server.start()
     _finish(here, one)
+
+
+def test_one_article_is_posted_to_test_a_server_where_that_is_asked_for(here: World) -> None:
+    here.server.faults.set([{"match": {"command": "POST"}, "act": {"swallow_id": True}}])
+    one = here.daemon(folders=[], newsgroups=["alt.binaries.b", "alt.binaries.a"]).start()
+    asked = one.post("/servers/main/test")
+    assert (asked["ok"], asked["id_policy"], asked["article_bytes"], asked["group"]) == (
+        True,
+        "unknown",
+        0,
+        "",
+    )
+    assert here.posts() == 0
+    posted = one.post("/servers/main/test", {"post": True})
+    assert (posted["ok"], posted["id_policy"], posted["group"]) == (True, "swallows", "alt.binaries.a")
+    assert here.posts() == 1
+    (server,) = one.get("/servers")["servers"]
+    assert (server["id_policy"], server["article_bytes"]) == ("swallows", posted["article_bytes"])
+    assert one.stop() == 0
+    here.daemon("two", folders=[], newsgroups=[]).start()
+    with pytest.raises(Refused, match="no newsgroup is configured"):
+        here.daemons[-1].post("/servers/main/test", {"post": True})

@@ -118,8 +118,8 @@ class Operations(FollowingOperations, PeopleOperations, UpkeepOperations, WebOpe
     def servers(self) -> schema.ServerList:
         """All configured servers."""
 
-    def server_test(self, name: str) -> schema.ServerReport:
-        """Connect, log in, ask. Takes seconds. Raises NotFound."""
+    def server_test(self, name: str, post: bool = False) -> schema.ServerReport:
+        """Connect, log in, ask. Takes seconds. post: also post one article. Raises NotFound, UsageError, NoServer."""
 
     def config_show(self, origin: bool) -> schema.ConfigShown:
         """The settings in effect."""

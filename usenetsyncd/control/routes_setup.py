@@ -18,9 +18,9 @@ def setup_routes(operations: Operations) -> APIRouter:
         return answer(operations.servers())
 
     @routes.post("/servers/{name}/test", responses=described(schema.ServerReport))
-    def server_test(name: str) -> Response:
-        """Connect, log in, ask; takes seconds."""
-        return answer(operations.server_test(name))
+    def server_test(name: str, order: schema.ServerTest | None = None) -> Response:
+        """Connect, log in, ask, and post one article where the order says so; takes seconds."""
+        return answer(operations.server_test(name, order is not None and order.post))
 
     @routes.get("/config", responses=described(schema.ConfigShown))
     def config_show(origin: bool = False) -> Response:

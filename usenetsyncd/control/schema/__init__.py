@@ -68,6 +68,7 @@ from usenetsyncd.control.schema.setup import (
     LogLine,
     ServerList,
     ServerReport,
+    ServerTest,
 )
 from usenetsyncd.control.schema.state import (
     DaemonState,
@@ -138,8 +139,8 @@ __all__ = [
     "CredentialValue",
     "DaemonState",
     "Damage",
-    "DifferenceSummary",
     "Diagnosis",
+    "DifferenceSummary",
     "Document",
     "Event",
     "FileStatus",
@@ -195,6 +196,7 @@ __all__ = [
     "Server",
     "ServerList",
     "ServerReport",
+    "ServerTest",
     "Share",
     "ShareOrder",
     "SharePage",

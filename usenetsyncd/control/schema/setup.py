@@ -18,7 +18,11 @@ class ServerList(Document):
 
 
 class ServerReport(Document):
-    """What a test found; see news.records.ServerReport. lines: tell it to a person."""
+    """What a test found; see news.records.ServerReport. lines: tell it to a person.
+
+    id_policy: unknown, keeps, rewrites or swallows, as far as any article told. article_bytes: of the largest article
+    that the server took since the daemon started, 0 for none. group: where the test posted to, empty where it did not.
+    """
 
     name: str
     ok: bool
@@ -33,6 +37,15 @@ class ServerReport(Document):
     pipelining: bool | None = None
     connections: int = 0
     connections_tried: int = 0
+    id_policy: str = "unknown"
+    article_bytes: int = 0
+    group: str = ""
+
+
+class ServerTest(Request):
+    """How to test a server. post: also post one article, of no content, to the first configured newsgroup."""
+
+    post: bool = False
 
 
 class ConfigShown(Document):

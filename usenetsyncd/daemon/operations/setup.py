@@ -6,6 +6,7 @@ from typing import Any
 from usenetsyncd.control import schema
 from usenetsyncd.daemon.operations.base import Base
 from usenetsyncd.daemon.reload import Reloaded, Reloader
+from usenetsyncd.errors import UsageError
 from usenetsyncd.settings.difference import Change
 from usenetsyncd.settings.layers import LoadedSettings, load_text
 from usenetsyncd.settings.report import ConfigurationErrors
@@ -22,9 +23,12 @@ class SetupOperations(Base):
         """All configured servers."""
         return schema.ServerList(servers=self._servers())  # type: ignore[attr-defined]
 
-    def server_test(self, name: str) -> schema.ServerReport:
-        """Connect, log in, ask. Takes seconds. Raises NotFound."""
-        report = self._daemon.news.test(name)
+    def server_test(self, name: str, post: bool = False) -> schema.ServerReport:
+        """Connect, log in, ask. Takes seconds. post: also post one article. Raises NotFound, UsageError, NoServer."""
+        groups = self._daemon.folders.newsgroups()[:1] if post else []  # ours are in one newsgroup each, too
+        if post and not groups:
+            raise UsageError("no newsgroup is configured to post the test article to; see `newsgroups:`")
+        report = self._daemon.news.test(name, post, groups)
         return schema.ServerReport(
             name=report.name,
             ok=report.ok,
@@ -39,6 +43,9 @@ class SetupOperations(Base):
             pipelining=report.pipelining,
             connections=report.connections,
             connections_tried=report.connections_tried,
+            id_policy=str(report.id_policy),
+            article_bytes=report.article_bytes,
+            group="".join(groups) if report.posting else "",
         )
 
     # -- configuration -----------------------------------------------------------------------
