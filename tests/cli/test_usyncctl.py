@@ -343,6 +343,13 @@ def test_a_scan_that_is_waited_for_tells_what_it_found(run: Run, daemon: SmallDa
     assert run("scan", "docs", "--wait").code == 3
 
 
+def test_each_version_is_told_with_its_health(run: Run) -> None:
+    told = run("versions", "docs")
+    assert told.out.splitlines()[0].split()[-1] == "HEALTH"
+    assert told.out.splitlines()[1].endswith("at risk")
+    assert "usyncctl folder show docs" in told.err
+
+
 def test_a_server_is_posted_to_only_where_that_is_asked_for(run: Run) -> None:
     asked, posted = (run("server", "test", "main", *more, "--json").lines[-1] for more in ((), ("--post",)))
     assert (asked["id_policy"], asked["article_bytes"], asked["group"]) == ("unknown", 0, "")

@@ -150,11 +150,15 @@ class SmallDaemon(SmallFollowing, SmallUpkeep, SmallPeople):
         row = schema.FolderError(path=NASTY, code="unreadable", message="Permission denied", since=STARTED)
         return schema.FolderErrorList(folder=folder, errors=[row])
 
-    def folder_versions(self, folder: str, after: str | None, limit: int) -> schema.FolderVersionList:
+    def folder_versions(
+        self, folder: str, after: str | None, limit: int, health: bool = False
+    ) -> schema.FolderVersionList:
         self._folder(folder)
         row = schema.FolderVersion(
             version=118, state="published", created_at=STARTED, published_at=STARTED, files=3, bytes=9
         )
+        if health:
+            row = row.model_copy(update={"health": schema.FolderHealth.AT_RISK})
         return schema.FolderVersionList(folder=folder, versions=[row])
 
     def file_status(self, path: bytes) -> schema.FileStatus:

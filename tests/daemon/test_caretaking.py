@@ -68,6 +68,11 @@ def warning_codes(daemon: DaemonProcess) -> set[str]:
     return {warning["code"] for warning in daemon.status()["warnings"]}
 
 
+def version_healths(daemon: DaemonProcess) -> dict[int, str]:
+    (told,) = ctl(daemon, "versions", "src", "--json").lines
+    return {version["version"]: version["health"] for version in told["versions"]}
+
+
 # -- by hand -------------------------------------------------------------------------------------------
 
 
@@ -140,6 +145,7 @@ def test_what_is_nowhere_is_named_and_the_rest_is_repaired(here: World) -> None:
     # Changes settle for an hour: until the scan that the test asks for, the daemon knows the file as it was.
     one, _ = synced(here, files=5, large=1, defaults={**defaults(), "settle": "1h"})
     posted = here.posts()
+    assert version_healths(one) == {1: "unknown"}
     for name in here.server.message_ids():
         here.server.remove(name)
     one.post("/pause", {"folder": "src"})
@@ -172,6 +178,10 @@ def test_what_is_nowhere_is_named_and_the_rest_is_repaired(here: World) -> None:
     # The file as it is now is safe: only the version before has lost it.
     assert one.folder()["health"] == "at_risk"
     assert len(one.events("unrepairable")) == 1
+    assert version_healths(one) == {1: "damaged", 2: "restorable"}
+    unasked = one.get("/folders/src/versions")["versions"]
+    assert {version["health"] for version in unasked} == {None}
+    assert "usyncctl folder show src" in ctl(one, "versions", "src").err
     assert_restored(here.reader().start(), one.share(), here.source, here.place / "out")
 
 

@@ -52,7 +52,9 @@ class Operations(FollowingOperations, PeopleOperations, UpkeepOperations, WebOpe
     def folder_errors(self, folder: str, after: str | None, limit: int) -> schema.FolderErrorList:
         """Paths that could not be taken as they should."""
 
-    def folder_versions(self, folder: str, after: str | None, limit: int) -> schema.FolderVersionList:
+    def folder_versions(
+        self, folder: str, after: str | None, limit: int, health: bool = False
+    ) -> schema.FolderVersionList:
         """The newest first."""
 
     def file_status(self, path: bytes) -> schema.FileStatus:

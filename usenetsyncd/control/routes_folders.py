@@ -47,9 +47,11 @@ def folder_routes(operations: Operations) -> APIRouter:
         return answer(operations.folder_errors(folder, after, limit))
 
     @routes.get("/folders/{folder}/versions", responses=described(schema.FolderVersionList))
-    def folder_versions(folder: str, after: After = None, limit: Limit = PAGE) -> Response:
-        """The newest first."""
-        return answer(operations.folder_versions(folder, after, limit))
+    def folder_versions(
+        folder: str, after: After = None, limit: Limit = PAGE, health: bool = False
+    ) -> Response:
+        """The newest first. health: of each version too, which of a folder with much damage takes a while."""
+        return answer(operations.folder_versions(folder, after, limit, health))
 
     @routes.get("/files", responses=described(schema.FileStatus))
     def file_status(path: PathText = None, path_b64: PathBase64 = None) -> Response:

@@ -6,6 +6,9 @@ from usenetsyncd.cli import completing, quantities
 from usenetsyncd.cli.frame import Document, Session, absolute, common, more, paged, path_query
 from usenetsyncd.cli.terminal import clean, note, say, show_table
 
+# Of a folder with damage the index of every version is looked through.
+HEALTH_WITHIN_S = 300.0
+
 
 @click.group()
 def file() -> None:
@@ -41,9 +44,11 @@ def file_status(session: Session, path: str) -> None:
 def versions(session: Session, what: str, limit: int, after: str | None) -> None:
     """Versions of a folder, or of a file. A file is named with a slash in it: ./notes.txt"""
     if "/" not in what:
-        found = session.client.get("folders", what, "versions", limit=limit, after=after)
+        query = {"limit": limit, "after": after, "health": "true"}
+        path = ("folders", what, "versions")
+        found = session.client.ask("GET", path, query=query, within_s=HEALTH_WITHIN_S)
         if not session.show(found):
-            _show_folder_versions(found)
+            _show_folder_versions(found, what)
             more(found, f"usyncctl versions {clean(what)}")
         return
     found = session.client.get("files", "versions", limit=limit, after=after, **path_query(absolute(what)))
@@ -52,7 +57,7 @@ def versions(session: Session, what: str, limit: int, after: str | None) -> None
         more(found, f"usyncctl versions {clean(what)}")
 
 
-def _show_folder_versions(found: Document) -> None:
+def _show_folder_versions(found: Document, folder: str) -> None:
     if not found["versions"]:
         note("nothing is published yet; see: usyncctl status")
         return
@@ -63,10 +68,13 @@ def _show_folder_versions(found: Document) -> None:
             quantities.count(one["files"]),
             quantities.size(one["bytes"]),
             "yes" if one["kept"] else "no",
+            (one["health"] or "-").replace("_", " "),
         )
         for one in found["versions"]
     ]
-    show_table(("VERSION", "PUBLISHED", "FILES", "SIZE", "KEPT"), "<<>><", rows)
+    show_table(("VERSION", "PUBLISHED", "FILES", "SIZE", "KEPT", "HEALTH"), "<<>><<", rows)
+    if any(one["health"] in ("at_risk", "damaged") for one in found["versions"]):
+        note(f"What is lost, and what to do about it: usyncctl folder show {clean(folder)}")
     if any(not one["kept"] for one in found["versions"]):
         note(
             "Those not kept are not verified or repaired any more. Nothing is deleted on Usenet: they last as they last."

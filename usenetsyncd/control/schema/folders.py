@@ -16,7 +16,7 @@ from usenetsyncd.control.schema.bases import (
     WithPath,
 )
 from usenetsyncd.control.schema.care import Damage, LastCheck
-from usenetsyncd.control.schema.state import Folder
+from usenetsyncd.control.schema.state import Folder, FolderHealth
 
 
 class FolderList(Document):
@@ -93,7 +93,10 @@ class FileStatus(Document, WithPath):
 
 
 class FolderVersion(Model):
-    """state: building, posting or published. kept: by the rules, so that it is verified and repaired."""
+    """state: building, posting or published. kept: by the rules, so that it is verified and repaired.
+
+    health: unknown, restorable, at_risk or damaged; None where it was not asked for, or nothing is published yet.
+    """
 
     version: int
     state: str
@@ -103,6 +106,7 @@ class FolderVersion(Model):
     directories: int = 0
     bytes: int = 0
     kept: bool = True
+    health: FolderHealth | None = None
 
 
 class FolderVersionList(Document):

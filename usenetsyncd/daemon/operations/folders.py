@@ -1,15 +1,18 @@
 """Folders, their files, errors and versions."""
 
 import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from usenetsyncd.catalogue.rows import VersionRow
+from usenetsyncd.catalogue.rows import VersionRow, VersionState
 from usenetsyncd.control import schema
 from usenetsyncd.daemon.live import LiveFolder
 from usenetsyncd.daemon.operations.care import CareOperations
 from usenetsyncd.errors import NotFound, UsageError
+from usenetsyncd.flows.health import servers_of
 from usenetsyncd.flows.history import file_history
 from usenetsyncd.flows.keeping import kept_versions
+from usenetsyncd.flows.version_health import version_health
 from usenetsyncd.model import EntryKind, RelativePath
 from usenetsyncd.settings.edit import add_folder, file_of_folders, remove_folder
 
@@ -82,14 +85,29 @@ class FolderOperations(CareOperations):
         ]
         return schema.FolderErrorList(folder=folder, errors=errors, next=page.next)
 
-    def folder_versions(self, folder: str, after: str | None, limit: int) -> schema.FolderVersionList:
-        """The newest first."""
+    def folder_versions(
+        self, folder: str, after: str | None, limit: int, health: bool = False
+    ) -> schema.FolderVersionList:
+        """The newest first. health: of each, too; the index is read for that only where something is damaged."""
         live, catalogue = self._live(folder), self._daemon.catalogue
         page = catalogue.versions.list(live.row, after, limit)
         kept = kept_versions(catalogue.retirement.moments(live.row), live.settings.keep)
-        return schema.FolderVersionList(
-            folder=folder, versions=[_version(row, row.version in kept) for row in page.rows], next=page.next
-        )
+        words = self._words_of(live, page.rows, kept) if health else {}
+        versions = [_version(row, row.version in kept, words.get(row.version)) for row in page.rows]
+        return schema.FolderVersionList(folder=folder, versions=versions, next=page.next)
+
+    def _words_of(
+        self, live: LiveFolder, rows: Sequence[VersionRow], kept: Collection[int]
+    ) -> dict[int, schema.FolderHealth]:
+        """The health of those that are published."""
+        published = [row for row in rows if row.state is VersionState.PUBLISHED]
+        told = version_health(self._daemon.catalogue, live.row, published, servers_of(self._daemon.settings))
+        words = {one.version: schema.FolderHealth(one.word.value) for one in told}
+        for version, word in words.items():
+            # what is not kept is asked for no more: that nothing is known to be lost says little
+            if version not in kept and word is schema.FolderHealth.RESTORABLE:
+                words[version] = schema.FolderHealth.UNKNOWN
+        return words
 
     def file_status(self, path: bytes) -> schema.FileStatus:
         """path: absolute. Raises NotFound when it is in no folder."""
@@ -161,7 +179,7 @@ class FolderOperations(CareOperations):
 _KINDS = {EntryKind.FILE: "file", EntryKind.FOLDER: "folder", EntryKind.SYMLINK: "symlink"}
 
 
-def _version(row: VersionRow, kept: bool) -> schema.FolderVersion:
+def _version(row: VersionRow, kept: bool, health: schema.FolderHealth | None) -> schema.FolderVersion:
     return schema.FolderVersion(
         version=row.version,
         state=str(row.state),
@@ -171,4 +189,5 @@ def _version(row: VersionRow, kept: bool) -> schema.FolderVersion:
         directories=row.directories,
         bytes=row.bytes,
         kept=kept,
+        health=health,
     )
