@@ -53,6 +53,7 @@ def _serve(daemon: Daemon, source: Callable[[], LoadedSettings]) -> int:
         notifier.ready()
 
     operations = DaemonOperations(daemon, reloader, ended.set)
+    daemon.upkeep.notifying.watch(operations.alarm_reasons)
     control = Listener(
         operations,
         Path(daemon.settings.control.socket),

@@ -12,6 +12,8 @@ from usenetsyncd.daemon.keeping import LOOK_S as KEEPING_S
 from usenetsyncd.daemon.keeping import Keeper
 from usenetsyncd.daemon.lane import Lane
 from usenetsyncd.daemon.live import LiveFolder
+from usenetsyncd.daemon.notifying import LOOK_S as NOTIFY_S
+from usenetsyncd.daemon.notifying import Notifying
 from usenetsyncd.daemon.timetable import Timetable
 
 
@@ -26,6 +28,7 @@ class Upkeep:
         self.backups = Backups(catalogue, catalogue.path.parent, clock)
         self.directory = DirectoryKeeper(scopes, lane)
         self.keeper = Keeper(scopes, lane)
+        self.notifying = Notifying(scopes, lane)
         self.abreast = Abreast(catalogue, scopes.vault, folders, scopes.news, clock, self._reads)
 
     def may_publish(self, folder: LiveFolder) -> bool:
@@ -36,6 +39,7 @@ class Upkeep:
         """What it does by the clock."""
         timetable.every("backups", LOOK_S, self.backups.look)
         timetable.every("keeping", KEEPING_S, self.keeper.look)
+        timetable.every("notify", NOTIFY_S, self.notifying.look)
         timetable.every("directory", DIRECTORY_S, self.directory.look)
 
     def _reads(self) -> bool:

@@ -1,6 +1,7 @@
 """What the daemon says of its surroundings, its timetable and its past."""
 
 from usenetsyncd.control import schema
+from usenetsyncd.daemon.alarm import Level, Reason
 from usenetsyncd.daemon.diagnosis import Finding, Grade, diagnose
 from usenetsyncd.daemon.limits import limits_at
 from usenetsyncd.daemon.operations.base import Base
@@ -9,6 +10,8 @@ from usenetsyncd.errors import UsageError
 _RANK = (Grade.OK, Grade.WARNING, Grade.ERROR)
 # What every folder has by the thousand is in `events`.
 NOISE = frozenset({"article_failed", "source_changed"})
+# Of a warning's message what stands before the first colon: the folder or server that it is about.
+KEY_CHARS = 60
 # A pause without an end, as it is kept.
 FOREVER_S = 1e11
 
@@ -27,6 +30,18 @@ class InsightOperations(Base):
                 for one in found
             ],
         )
+
+    def alarm_reasons(self) -> list[Reason]:
+        """What the one verdict is made of, for those who are told of it elsewhere."""
+        return [
+            Reason(
+                f"{one.code}:{one.message.partition(':')[0][:KEY_CHARS]}",
+                Level(one.level),
+                one.message,
+                one.action,
+            )
+            for one in self.health().reasons  # type: ignore[attr-defined]
+        ]
 
     def schedule(self) -> schema.Schedule:
         """What applies now, and what comes."""
