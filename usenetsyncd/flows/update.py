@@ -15,19 +15,20 @@ import structlog
 
 from usenetsyncd.catalogue.follows import LeftPath, Step
 from usenetsyncd.clock import Clock
-from usenetsyncd.errors import FolderError, FormatError, UsenetSyncError
+from usenetsyncd.errors import ArticleMissing, FolderError, FormatError, UsenetSyncError
 from usenetsyncd.flows.before import Before, Old, pack_stands, unpack_stands
+from usenetsyncd.flows.index_reader import surviving_entries
 from usenetsyncd.flows.locate import Located
 from usenetsyncd.flows.restore import Restore
-from usenetsyncd.flows.restore_index import PlanMaker
+from usenetsyncd.flows.restore_index import PlanMaker, capacity_of
 from usenetsyncd.flows.restore_order import RestoreProgress, RestoreRequest, RestoreSummary
 from usenetsyncd.flows.restore_plan import Item, RestorePlan
 from usenetsyncd.folders import standing
 from usenetsyncd.folders.place import Sameness, Target
 from usenetsyncd.model import Entry, EntryKind, PageRef, RelativePath, SegmentId
 from usenetsyncd.news.service import NewsService
-from usenetsyncd.wire.tree_diff import diff_trees
-from usenetsyncd.wire.tree_read import find_entry
+from usenetsyncd.wire.tree_diff import Difference, diff_trees
+from usenetsyncd.wire.tree_read import ROOT, Load, find_entry, read_tree
 
 log = structlog.get_logger("follow")
 
@@ -112,16 +113,27 @@ class Update(Restore):
             )
         )
         if self._standing.root is None and not self._standing.left:
-            maker.read(head.root, (), self._planning)
+            # A version of which pages are lost is no version to follow: what it lacks would count as deleted.
+            maker.take_all(read_tree(head.root, self._ways.index.load), self._planning)
             return
-        maker.take_all(self._difference(), self._planning, self._parents)
+        load, old, new = self._ways.index.load, self._standing.root, head.root
+        try:
+            maker.take_all(self._split(diff_trees(old, new, load)), self._planning, self._parents)
+        except (ArticleMissing, FormatError) as error:
+            # The version that stands here is old, and its index may be gone: what it tells no more counts as not ours.
+            log.warning("old_index_lost", reason=str(error))
+            self._before.forget()
+            again = PlanMaker(self._plan, self._ways.index, capacity_of(self._request.target))
+            again.take_all(
+                self._split(_side_by_side(_surviving(old, load), read_tree(new, load))), self._planning
+            )
 
-    def _difference(self) -> Iterator[Entry]:
+    def _split(self, differences: Iterable[Difference]) -> Iterator[Entry]:
         """New entries in the order of their paths; the old ones go into ``before``."""
         load, root = self._ways.index.load, self._located.head.root
         left = {one.path: one for one in self._standing.left}
         waiting: list[Old] = []
-        for path, was, becomes in _with(diff_trees(self._standing.root, root, load), sorted(left)):
+        for path, was, becomes in _with(differences, sorted(left)):
             old, new = was, becomes
             if path in left:
                 stands, new = left[path].stands, find_entry(root, load, path)
@@ -277,9 +289,31 @@ def _same_content(old: Entry, new: Entry) -> bool:
     )
 
 
-def _with(
-    differences: Iterable[tuple[RelativePath, Entry | None, Entry | None]], more: Sequence[RelativePath]
-) -> Iterator[tuple[RelativePath, Entry | None, Entry | None]]:
+def _surviving(root: PageRef | None, load: Load) -> Iterator[Entry]:
+    """What can still be read of a version, in the order of the paths."""
+    try:
+        yield from surviving_entries(root, load, ROOT, lambda _: None)
+    except (ArticleMissing, FormatError) as error:
+        log.warning("old_index_lost", reason=str(error))
+
+
+def _side_by_side(old: Iterator[Entry], new: Iterator[Entry]) -> Iterator[Difference]:
+    """Everything in either, whether or not it differs, in the order of the paths."""
+    one, two = next(old, None), next(new, None)
+    while one is not None or two is not None:
+        if two is None or (one is not None and one.path < two.path):
+            path = one.path if one is not None else ROOT
+            yield path, one, None
+            one = next(old, None)
+        elif one is None or two.path < one.path:
+            yield two.path, None, two
+            two = next(new, None)
+        else:
+            yield two.path, one, two
+            one, two = next(old, None), next(new, None)
+
+
+def _with(differences: Iterable[Difference], more: Sequence[RelativePath]) -> Iterator[Difference]:
     """The differences and these paths, which are sorted as well, each path once."""
     at = 0
     for one in differences:
