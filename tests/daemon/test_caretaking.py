@@ -1,6 +1,7 @@
 """Verify, repair and their schedule, end to end: real processes, articles really lost, files really compared."""
 
 import random
+import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,6 +69,12 @@ def warning_codes(daemon: DaemonProcess) -> set[str]:
     return {warning["code"] for warning in daemon.status()["warnings"]}
 
 
+def counted(daemon: DaemonProcess, name: str, label: str) -> dict[str, float]:
+    """A counter of its metrics by the one label that it has."""
+    sample = re.compile(rf'^usenetsyncd_{name}_total{{{label}="(\w+)"}} (\S+)$', re.MULTILINE)
+    return {value: float(number) for value, number in sample.findall(daemon.text("/metrics"))}
+
+
 def version_healths(daemon: DaemonProcess) -> dict[int, str]:
     (told,) = ctl(daemon, "versions", "src", "--json").lines
     return {version["version"]: version["health"] for version in told["versions"]}
@@ -98,6 +105,8 @@ def test_what_is_lost_is_found_repaired_and_restored(here: World) -> None:
         {"server": "main", "checked": posted, "missing": 5, "corrupt": 1, "unknown": 0, "sampled": posted}
     ]
     assert one.folder()["health"] == "at_risk"
+    heard = counted(one, "verify_answers", "condition")
+    assert heard == {"good": 2 * posted - 6, "missing": 5, "corrupt": 1, "unknown": 0}
     assert warning_codes(one) == {"at_risk"}
     (damage,) = one.events("damage_found")
     assert (damage["level"], damage["fields"]["missing"], damage["fields"]["corrupt"]) == ("warning", 5, 1)
@@ -113,10 +122,16 @@ def test_what_is_lost_is_found_repaired_and_restored(here: World) -> None:
     assert here.posts() == posted + 6
     assert one.folder()["health"] == "restorable"
     assert one.events("repaired")[0]["fields"]["reposted"] == 6
+    assert sum(counted(one, "article_repairs", "place").values()) == 6
+    assert counted(one, "article_repairs", "place")["source"] > 0
     assert warning_codes(one) == set()
     again = ctl(one, "verify", "src", "--full", "--json")
     assert (again.code, again.summary["missing"], again.summary["corrupt"]) == (0, 0, 0)
-    assert_restored(here.reader().start(), string, here.source, here.place / "out")
+    two = here.reader().start()
+    assert_restored(two, string, here.source, here.place / "out")
+    ways = counted(two, "article_retrievals", "way")
+    assert (ways["copy"], ways["nowhere"]) == (6, 0)  # under the name that they were posted again
+    assert ways["id"] > 0
     here.assert_posted_once()
 
 

@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from usenetsyncd import __version__
 from usenetsyncd.control import schema
 from usenetsyncd.daemon.daemon import Daemon
+from usenetsyncd.flows.article_check import BODIES, CHECKS
+from usenetsyncd.flows.availability import Condition
+from usenetsyncd.flows.repair import REPAIRS, Place
+from usenetsyncd.flows.retrieve import WAYS
 from usenetsyncd.telemetry.metrics import Reading
 
 SERVER_STATES = ("idle", "up", "limited", "resting", "disabled")
 JOBS_COUNTED = 1_000
+RETRIEVAL_WAYS = ("by_id", "by_copy", "by_server", "by_parity", "by_subject", "nowhere")
 
 
 class Measuring:
@@ -26,6 +31,7 @@ class Measuring:
         yield from self._queue()
         for server in self._status.servers:
             yield from _server(server)
+        yield from _care()
 
     def _whole(self) -> Iterator[Reading]:
         status, health = self._status, self._health
@@ -77,6 +83,17 @@ def _folder(folder: schema.Folder) -> Iterator[Reading]:
         yield Reading("folder_verified_timestamp_seconds", folder.verified_at, name)
     if folder.verified_fraction is not None:
         yield Reading("folder_verified_ratio", folder.verified_fraction, name)
+
+
+def _care() -> Iterator[Reading]:
+    """Reading, checking and repairing since the process was started; what never happened is 0."""
+    for way in RETRIEVAL_WAYS:
+        yield Reading("article_retrievals", WAYS.value(way), (way.removeprefix("by_"),))
+    for condition in Condition:
+        yield Reading("verify_answers", CHECKS.value(condition), (condition.value,))
+    yield Reading("verify_bodies", CHECKS.value(BODIES))
+    for place in Place:
+        yield Reading("article_repairs", REPAIRS.value(place), (place.value,))
 
 
 def _server(server: schema.Server) -> Iterator[Reading]:

@@ -1,5 +1,6 @@
 """Check some articles on every server they should be on, and decide what that means for what was known of them."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
@@ -9,8 +10,13 @@ from usenetsyncd.catalogue.findings import ANY_SERVER, Finding, Seen, StoredArti
 from usenetsyncd.catalogue.rows import ArticleKey
 from usenetsyncd.catalogue.verifications import VerificationRow
 from usenetsyncd.flows.availability import BAD, Condition, Conditions, Inspector, damage_of
+from usenetsyncd.telemetry.counters import Counters
 
 Known = Mapping[ArticleKey, Sequence[Finding]]
+
+BODIES = "bodies"
+CHECKS = Counters()
+"""What all checks heard since the process was started, by condition; of these, BODIES were fetched to look into them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,10 @@ class ArticleCheck:
         for name, found in self._inspector.read(to_read).items():
             asked[name] |= found
         elsewhere = self._inspector.elsewhere(articles, asked)
+        for found in asked.values():
+            for condition, number in Counter(found.values()).items():
+                CHECKS.add(condition, number)
+        CHECKS.add(BODIES, sum(len(there) for there in to_read.values()))
         seen = tuple(self._news_of(articles, (*asked.items(), *elsewhere.items()), known))
         return Checked(articles, asked, elsewhere, drawn, seen)
 

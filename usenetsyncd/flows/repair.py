@@ -22,6 +22,7 @@ from usenetsyncd.flows.health import is_hurt, is_intact, rebuildable
 from usenetsyncd.flows.retrieve import GENERATIONS_ASKED
 from usenetsyncd.flows.verify import Scope
 from usenetsyncd.model import ArticleKind
+from usenetsyncd.telemetry.counters import Counters
 
 log = structlog.get_logger("repair")
 
@@ -41,6 +42,10 @@ class Place(StrEnum):
     COPY = "copy"  # another copy of it, or another server
     PARITY = "parity"  # the others of its stripe
     NOWHERE = "nowhere"
+
+
+REPAIRS = Counters()
+"""Lost articles since the process was started, by place: queued again, or, for NOWHERE, each time one is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +170,8 @@ class Repair:
         for one in lost:
             place, reason = places[one.article.key]
             tally.places[place] += 1
+            if not self._request.dry_run:
+                REPAIRS.add(place)
             if place is Place.NOWHERE:
                 if len(tally.failures) < FAILURES_NAMED:
                     tally.failures.append((self._name(one.article), reason))

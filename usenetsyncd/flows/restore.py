@@ -29,6 +29,7 @@ from usenetsyncd.flows.recovery import Recovery
 from usenetsyncd.flows.restore_index import PlanMaker, capacity_of
 from usenetsyncd.flows.restore_order import RestoreProgress, RestoreRequest, RestoreSummary
 from usenetsyncd.flows.restore_plan import DONE, FAILED, Item, RestorePlan
+from usenetsyncd.flows.retrieve import WAYS
 from usenetsyncd.folders.attributes import Attributes
 from usenetsyncd.folders.place import FolderLook, Sameness, Target
 from usenetsyncd.folders.small import sweep_small
@@ -271,6 +272,7 @@ class Restore:
 
         self._news.fetch(list(wanted), take, self._stop)
         self._check_stop()
+        WAYS.add("by_id", len(wanted) - len(astray))
         self._report()
         return astray
 

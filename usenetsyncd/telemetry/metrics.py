@@ -69,6 +69,17 @@ FAMILIES = _families(
     Family("server_articles_posted", COUNTER, "Articles that a server took since the start.", ("server",)),
     Family("server_articles_fetched", COUNTER, "Articles that a server gave since the start.", ("server",)),
     Family("server_bytes", COUNTER, "Bytes to and from a server since the start.", ("server", "direction")),
+    Family(
+        "article_retrievals", COUNTER, "Articles read since the start, by how they were come by.", ("way",)
+    ),
+    Family("verify_answers", COUNTER, "What checks heard of articles since the start.", ("condition",)),
+    Family("verify_bodies", COUNTER, "Articles that checks fetched to look into them, since the start."),
+    Family(
+        "article_repairs",
+        COUNTER,
+        "Lost articles that repairs dealt with since the start, by where their content is.",
+        ("place",),
+    ),
     Family("jobs", GAUGE, "Jobs that wait or run.", ("kind", "state")),
     Family("catalogue_bytes", GAUGE, "The catalogue and its log on disk."),
 )
