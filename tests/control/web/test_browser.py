@@ -264,6 +264,32 @@ def test_a_folder_is_shared_restored_and_verified_from_the_page(
     page.wait_for_selector("text=The check is job")
 
 
+def test_a_held_folder_shows_what_is_gone_and_is_released_after_a_second_thought(
+    here: World, page: "Page"
+) -> None:
+    here.source.mkdir()
+    for number in range(40):
+        (here.source / f"letter-{number:02}").write_text(f"letter {number}")
+    # without what the harness says of the guard
+    site = with_dashboard(here, defaults={"settle": "0.3s"})
+    site.daemon.start()
+    site.daemon.wait_idle()
+    for number in range(30):
+        (here.source / f"letter-{number:02}").unlink()
+    until(lambda: site.daemon.folder()["state"] == "held", 30, lambda: str(site.daemon.folder()))
+    site.enter(page)
+    assert page.get_by_role("heading", level=1).inner_text() == "Something does not work"
+    page.get_by_role("link", name="src").first.click()
+    page.wait_for_url("**/folders/src")
+    assert "30 (75%) are gone" in page.inner_text("main")
+    page.get_by_text("Accept it…").click()
+    page.get_by_role("button", name="Accept").click()
+    page.wait_for_selector("text=src goes on as it is now.")
+    site.daemon.wait_idle()
+    assert site.daemon.folder()["version"] == 2
+    site.daemon.stop()
+
+
 def test_what_the_daemon_refuses_is_told_on_the_page(site: Site, page: "Page", here: World) -> None:
     site.enter(page)
     page.goto(f"{site.address}/restore")
