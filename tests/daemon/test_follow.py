@@ -13,6 +13,7 @@ import pytest
 from tests.daemon.harness import API, DaemonProcess, Refused, World, _UnixConnection, until
 from tests.daemon.test_shares import befriend, create
 from tests.daemon.trees import describe, differences
+from usenetsyncd.folders.safety import is_part
 
 EVERY_S = 1
 CONFLICT = re.compile(r"\.conflict-\d{8}-\d{4}")
@@ -198,7 +199,7 @@ def test_it_is_killed_in_the_middle_and_goes_on(here: World, publisher: DaemonPr
         assert (told["version"], told["conflicts"]) == (version, 0)
         equal(here, copy)
     assert kills, "no kill came in the middle"
-    assert not [name for name in os.listdir(copy) if name.startswith(".usenet")]
+    assert not [name for name in os.listdir(copy) if is_part(os.fsencode(name))]
     assert b.stop() == 0
 
 

@@ -28,6 +28,7 @@ from usenetsyncd.flows.locate import KnownVersion, Located, Opening
 from usenetsyncd.flows.lookout import Lookout
 from usenetsyncd.flows.restore_order import RestoreProgress
 from usenetsyncd.flows.update import Standing, Update, Updated, planned_version
+from usenetsyncd.folders.place import Target
 from usenetsyncd.model import Fingerprint
 from usenetsyncd.telemetry.counters import RateWindow
 from usenetsyncd.telemetry.redaction import register_secret
@@ -145,7 +146,7 @@ class Following:
         with self._lock:
             self._lookouts.pop(follow_id, None)
         # Whatever runs has seen that it is gone before the lane comes to this.
-        self._lane.put(f"forget-{follow_id}", lambda _: self._discard_plan(follow_id), Urgency.SOON)
+        self._lane.put(f"forget-{follow_id}", lambda _: self._forget(row), Urgency.SOON)
         self._tell("info", "follow_removed", row, "is not followed any more; its files stay")
         return row
 
@@ -342,6 +343,16 @@ class Following:
 
     def _plan_path(self, follow_id: int) -> Path:
         return self._plans / f"follow-{follow_id}.plan"
+
+    def _forget(self, row: FollowRow) -> bool:
+        """Remove what an interrupted update left: its plan, and files under temporary names."""
+        if self._plan_path(row.id).exists() and not _is_gone(row):
+            try:
+                with Target(row.target) as target:
+                    target.sweep()
+            except (UsenetSyncError, OSError) as error:
+                log.warning("temporary_files_stay", follow=row.id, reason=str(error))
+        return self._discard_plan(row.id)
 
     def _discard_plan(self, follow_id: int) -> bool:
         for suffix in ("", "-wal", "-shm"):
