@@ -17,6 +17,7 @@ CREATE TABLE IF NOT EXISTS before (
   hash BLOB NOT NULL, target BLOB NOT NULL, gone INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS before_by_hash ON before (hash, size) WHERE gone = 1 AND size > 0;
+CREATE TABLE IF NOT EXISTS parent (path BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS aside (path BLOB PRIMARY KEY, name BLOB NOT NULL) WITHOUT ROWID
 """
 _COLUMNS = "path, kind, size, mtime_ns, mode, hash, target"
@@ -35,7 +36,7 @@ class Before:
 
     def forget(self) -> None:
         """A plan begins anew. What was put aside stays known."""
-        self._plan.change(("DELETE FROM before", [()]))
+        self._plan.change(("DELETE FROM before", [()]), ("DELETE FROM parent", [()]))
 
     def add(self, entries: Sequence[Old]) -> None:
         """Remember these."""
@@ -77,8 +78,8 @@ class Before:
         yield from map(_entry, rows)
 
     def parents(self) -> Iterator[RelativePath]:
-        """Folders in which something changes and which are not themselves in the plan, each once in a row."""
-        after, last = b"", None
+        """Folders in which something changes and which are not themselves in the plan, each once, by path."""
+        after = b""
         while True:
             rows = self._plan.ask(
                 "SELECT path FROM (SELECT path FROM item UNION SELECT path FROM before) WHERE path > ?"
@@ -86,14 +87,18 @@ class Before:
                 after,
                 PAGE_ROWS,
             )
-            for (path,) in rows:
-                parent = path.rpartition(b"/")[0]
-                if parent != last and not self._plan.ask("SELECT 1 FROM item WHERE path = ?", parent):
-                    yield RelativePath(parent)
-                last = parent
+            parents = {path.rpartition(b"/")[0] for (path,) in rows}
+            self._plan.change(("INSERT OR IGNORE INTO parent VALUES (?)", [(one,) for one in parents]))
             if len(rows) < PAGE_ROWS:
-                return
+                break
             after = rows[-1][0]
+        self._plan.change(("DELETE FROM parent WHERE path IN (SELECT path FROM item)", [()]))
+        last: bytes | None = None
+        while rows := self._plan.ask(
+            "SELECT path FROM parent WHERE path > ? OR ? IS NULL ORDER BY path LIMIT ?", last, last, PAGE_ROWS
+        ):
+            yield from (RelativePath(row[0]) for row in rows)
+            last = rows[-1][0]
 
     def note_aside(self, path: RelativePath, name: bytes) -> None:
         """A local change is kept beside."""

@@ -150,11 +150,10 @@ class Update(Restore):
     def _parents(self) -> Iterator[Entry]:
         """What changes in a folder changes its time, which is put right afterwards."""
         load, root = self._ways.index.load, self._located.head.root
-        seen: RelativePath | None = None
         for path in self._before.parents():
-            if path != seen and (entry := find_entry(root, load, path)) and entry.kind is EntryKind.FOLDER:
+            entry = find_entry(root, load, path)
+            if entry is not None and entry.kind is EntryKind.FOLDER:
                 yield entry
-            seen = path
 
     # -- doing it --------------------------------------------------------------------------------
 
