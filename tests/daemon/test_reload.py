@@ -1,6 +1,7 @@
 """A reload is applied whole or not at all."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,14 @@ def test_a_commit_that_fails_puts_the_old_settings_back_in_every_part(running: R
     change(running)
     running.reloader.reload()
     assert running.state()[:3] == (["docs", "photos"], 5, 3e6)
+
+
+def test_a_file_that_may_not_be_read_any_more_takes_no_folder_away(running: Running) -> None:
+    before = running.state()
+    left_out = replace(load_settings(None, (), {"HOME": "/"}), left_out=(running.config,))
+    with pytest.raises(ConfigurationError, match="may not be read any more"):
+        Reloader(running.daemon, lambda: left_out).reload()
+    assert running.state() == before
 
 
 def test_settings_that_make_no_sense_change_nothing(running: Running) -> None:

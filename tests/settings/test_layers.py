@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -271,3 +271,54 @@ def test_state_goes_where_the_service_manager_says(tmp_path: Path) -> None:
 def test_a_home_directory_may_be_written_with_a_tilde() -> None:
     settings = load_text("folders: [{id: a, path: ~/Documents}]", environ={}).settings
     assert settings.folders[0].path == os.path.expanduser("~/Documents")
+
+
+# -- a system's file that is another's ---------------------------------------------------------
+
+NOBODY = 65_534
+
+
+@pytest.fixture
+def denied(short_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """The environment of a user who may read their own file, but not the system's."""
+    system = short_dir / "etc" / "usenetsyncd.yaml"
+    own = short_dir / "home" / "usenetsyncd" / "usenetsyncd.yaml"
+    for file, upload in ((system, 1), (own, 2)):
+        file.parent.mkdir(parents=True)
+        file.write_text(f"limits: {{upload: {upload} MB/s}}\n")
+    monkeypatch.setattr(paths, "SYSTEM_CONFIG", system)
+    environ = {"XDG_CONFIG_HOME": str(short_dir / "home"), "HOME": str(short_dir / "home")}
+    assert load_settings(None, (), environ, root=False).files == (system, own)
+    system.parent.chmod(0)
+    short_dir.chmod(0o755)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    try:
+        yield environ
+    finally:
+        if is_root:
+            os.seteuid(0)
+        system.parent.chmod(0o755)
+
+
+def test_a_users_daemon_leaves_out_what_it_may_not_read_and_says_so(denied: dict[str, str]) -> None:
+    loaded = load_settings(None, (), denied, root=False)
+    assert loaded.settings.limits.upload == 2_000_000
+    assert (loaded.left_out, len(loaded.files)) == ((paths.SYSTEM_CONFIG,), 1)
+    (warning,) = loaded.warnings
+    assert str(warning) == f"{paths.SYSTEM_CONFIG}: warning: may not be read by this user; it is left out"
+
+
+def test_the_systems_own_daemon_never_goes_on_without_its_file(denied: dict[str, str]) -> None:
+    told = f"{paths.SYSTEM_CONFIG}: error: cannot be read: Permission denied"
+    assert errors_of(lambda: load_settings(None, (), denied, root=True)) == told
+    service = {**denied, "CONFIGURATION_DIRECTORY": str(paths.SYSTEM_CONFIG.parent)}
+    assert errors_of(lambda: load_settings(None, (), service, root=False)) == told
+
+
+def test_a_file_given_by_name_or_of_ones_own_must_be_readable(denied: dict[str, str]) -> None:
+    given = paths.SYSTEM_CONFIG
+    assert "Permission denied" in errors_of(lambda: load_settings(given, (), denied, root=False))
+    swapped = {"XDG_CONFIG_HOME": str(given.parent.parent / "etc"), "HOME": "/"}
+    assert errors_of(lambda: load_settings(None, (), swapped, root=False)).count("Permission denied") == 1

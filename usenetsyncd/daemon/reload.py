@@ -12,6 +12,8 @@ from usenetsyncd.errors import UsenetSyncError
 from usenetsyncd.news.replies import ReplyTable
 from usenetsyncd.settings.difference import Change, difference
 from usenetsyncd.settings.layers import LoadedSettings
+from usenetsyncd.settings.nodes import Layer, Origin
+from usenetsyncd.settings.report import ConfigurationErrors, Problem
 from usenetsyncd.settings.schema import Settings
 from usenetsyncd.telemetry import logs
 
@@ -36,8 +38,16 @@ class Reloader:
         self._source = source
 
     def load(self) -> LoadedSettings:
-        """The settings as they stand in the files now. Raises ConfigurationErrors."""
-        return self._source()
+        """The settings as they stand in the files now. Raises ConfigurationErrors.
+
+        A file that was read before and may not be read any more is an error: its folders are not gone.
+        """
+        new = self._source()
+        lost = [file for file in new.left_out if file in self._daemon.loaded.files]
+        if lost:
+            message = "may not be read any more by this user"
+            raise ConfigurationErrors(Problem(Origin(Layer.FILE, str(file)), "", message) for file in lost)
+        return new
 
     def compare(self) -> list[Change]:
         """What a reload would change."""

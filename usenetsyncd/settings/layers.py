@@ -5,7 +5,7 @@ both), environment, --set. Mappings are merged; a list replaces the lower layer'
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -29,13 +29,14 @@ class LoadedSettings:
     """settings: the snapshot. origins: by key in effect (``folders[0].settle``); absent: schema default.
 
     written_at: by key in effect, the key under which it was written (``defaults.settle``).
-    files: those that were read.
+    files: those that were read. left_out: the system's file, where this user may not read it.
     """
 
     settings: Settings
     origins: Mapping[str, Origin]
     warnings: tuple[Problem, ...] = ()
     files: tuple[Path, ...] = ()
+    left_out: tuple[Path, ...] = ()
     written_at: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def origin(self, key: str) -> Origin:
@@ -53,17 +54,20 @@ def load_settings(
 
     config: replaces the system's and the user's file; must exist then.
     overrides: ``a.b=value`` each, strongest. root: whether the process is root; found out when None.
+    The system's file is left out with a warning where a user may not read it who runs a daemon of their own.
     Raises ConfigurationErrors with everything that is wrong in all layers.
     """
     variables = os.environ if environ is None else environ
     files = _files(config, variables)
     problems: list[Problem] = []
-    layers = [_default_layer(), *_read_files(files, problems)]
-    tree = _merge_all(layers)
+    optional = () if config is not None or _is_the_systems(variables, root) else (paths.SYSTEM_CONFIG,)
+    layers, left_out = _read_files(files, optional, problems)
+    tree = _merge_all([_default_layer(), *layers])
     tree = read_environment(tree, variables, problems)
     for text in overrides:
         tree = read_override(tree, text, problems)
-    return _finish(tree, variables, root, files, problems)
+    loaded = _finish(tree, variables, root, files, problems)
+    return replace(loaded, files=tuple(f for f in files if f not in left_out), left_out=left_out)
 
 
 def load_text(text: str, name: str = "<text>", environ: Mapping[str, str] | None = None) -> LoadedSettings:
@@ -79,6 +83,16 @@ def _files(config: Path | None, environ: Mapping[str, str]) -> tuple[Path, ...]:
     return tuple(path for path in found if path is not None and _is_there(path))
 
 
+def _is_the_systems(environ: Mapping[str, str], root: bool | None) -> bool:
+    """Whether this is the machine's own daemon: root's, or a service that systemd gave the system's directory to.
+
+    It must not start, or go on, as if nothing were configured.
+    """
+    if paths.runs_as_root() if root is None else root:
+        return True
+    return str(paths.SYSTEM_CONFIG.parent) in environ.get("CONFIGURATION_DIRECTORY", "").split(os.pathsep)
+
+
 def _is_there(path: Path) -> bool:
     try:
         path.stat()
@@ -90,19 +104,28 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _read_files(files: Iterable[Path], problems: list[Problem]) -> list[Node]:
-    trees = []
+def _read_files(
+    files: Iterable[Path], optional: Collection[Path], problems: list[Problem]
+) -> tuple[list[Node], tuple[Path, ...]]:
+    """(a tree for each, those of the optional ones that may not be read)"""
+    trees: list[Node] = []
+    left_out: list[Path] = []
     for path in files:
         try:
             tree = read_yaml(path)
         except ConfigurationErrors as error:
-            problems.extend(error.problems)
+            if path in optional and isinstance(error.__cause__, PermissionError):
+                message = "may not be read by this user; it is left out"
+                problems.append(Problem(Origin(Layer.FILE, str(path)), "", message, warning=True))
+                left_out.append(path)
+            else:
+                problems.extend(error.problems)
             continue
         if isinstance(tree.value, dict):
             trees.append(tree)
         else:
             problems.append(Problem(tree.at, "", "expected keys and values at the top, such as 'servers:'"))
-    return trees
+    return trees, tuple(left_out)
 
 
 def _merge_all(layers: Sequence[Node]) -> Node:
@@ -155,4 +178,5 @@ def _finish(
         raise ConfigurationErrors(errors)
     nodes = dict(walk(tree))
     origins = {key: node.at for key, node in nodes.items()}
-    return LoadedSettings(settings, origins, warnings, files, {key: node.key for key, node in nodes.items()})
+    written_at = {key: node.key for key, node in nodes.items()}
+    return LoadedSettings(settings, origins, warnings, files, written_at=written_at)

@@ -92,4 +92,7 @@ def _store() -> "CredentialStore":
     from usenetsyncd.settings.layers import load_settings
     from usenetsyncd.vault.vault import Vault
 
-    return Vault.open(Path(load_settings().settings.storage.data_dir)).credentials
+    loaded = load_settings()
+    for file in loaded.left_out:
+        note(f"! {file} may not be read by you: this is the vault of your own daemon, not of the system's")
+    return Vault.open(Path(loaded.settings.storage.data_dir)).credentials
