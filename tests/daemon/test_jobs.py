@@ -203,6 +203,24 @@ def test_a_cancel_that_comes_too_late_changes_nothing(shop: Shop) -> None:
     assert shop.catalogue.jobs.get(job).state is JobState.DONE
 
 
+@pytest.mark.parametrize("ending", [JobState.DONE, JobState.FAILED, JobState.CANCELLED])
+def test_what_is_sealed_is_kept_as_long_as_a_job_may_go_on_and_then_forgotten(
+    shop: Shop, ending: JobState
+) -> None:
+    params = {"steps": 1, "sealed": {"source": "c2VhbGVk", "passphrase": None}}
+    job = shop.jobs.start("alone", None, params)
+    begun(shop.alone)
+    shop.restart()
+    begun(shop.alone)
+    assert shop.catalogue.jobs.get(job).params == {**params, "asked": True}
+    if ending is JobState.FAILED:
+        shop.alone.failures = [ZeroDivisionError("oh")]
+    if ending is JobState.CANCELLED:
+        shop.jobs.cancel(job)
+    shop.alone.go.release()
+    assert shop.wait(job, ending).params == {"steps": 1, "asked": True}
+
+
 def test_want_of_a_server_is_waited_for_and_a_lost_article_is_not(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

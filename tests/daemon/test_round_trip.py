@@ -1,7 +1,9 @@
 """A folder goes out, and comes back on another machine."""
 
+import json
 import os
 import random
+from contextlib import closing
 
 import pytest
 
@@ -26,6 +28,9 @@ def test_a_folder_comes_back_from_the_string_alone(here: World) -> None:
     here.assert_posted_once()
     two = here.reader().start()
     assert_restored(two, string, here.source, here.place / "out")
+    with closing(two.catalogue()) as catalogue:
+        ((kept,),) = catalogue.execute("SELECT params FROM job").fetchall()
+    assert json.loads(kept).keys() == {"asked", "paths", "target", "overwrite", "dry_run", "owner"}
 
     # The next question comes at once: nothing may be called idle while an event is still on its way.
     (here.source / "folder 000" / "late").write_bytes(b"written a moment ago")

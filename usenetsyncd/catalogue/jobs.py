@@ -32,7 +32,10 @@ class Jobs:
         self._clock = clock
 
     def add(self, kind: str, folder_id: int | None = None, params: dict[str, Any] | None = None) -> JobRow:
-        """Queue a job; waits for the commit. params must be plain JSON and hold no secret."""
+        """Queue a job; waits for the commit.
+
+        params: plain JSON without a secret in clear. What is under ``sealed`` is forgotten when the job has ended.
+        """
         at = self._clock.now()
         text = json.dumps(params or {})
 
@@ -96,10 +99,11 @@ class Jobs:
         error_code: str | None = None,
         error_text: str | None = None,
     ) -> "Future[None]":
-        """Done, failed or cancelled."""
+        """Done, failed or cancelled: over for good, so that its sealed secrets are needed no more."""
         return self._update(
             job_id,
             state=state.value,
+            params=pw.fn.json_remove(Job.params, "$.sealed"),
             result=None if result is None else json.dumps(result),
             error_code=error_code,
             error_text=error_text,

@@ -59,12 +59,17 @@ class Restoring:
         passphrase: str | None = None,
         owner: bool = False,
     ) -> dict[str, Any]:
-        """A job's params; source is an access string, or FOLDER or FOLDER@VERSION of this daemon."""
+        """A job's params; source is an access string, or FOLDER or FOLDER@VERSION of this daemon.
+
+        Under ``sealed`` is what the catalogue forgets when the job has ended.
+        """
         if passphrase is not None:
             register_secret(passphrase)
         return {
-            "source": self._sealed(source),
-            "passphrase": None if passphrase is None else self._sealed(passphrase),
+            "sealed": {
+                "source": self._sealed(source),
+                "passphrase": None if passphrase is None else self._sealed(passphrase),
+            },
             "paths": [base64.b64encode(path).decode() for path in paths],
             "target": base64.b64encode(str(target).encode("utf-8", "surrogateescape")).decode(),
             "overwrite": overwrite,
@@ -100,10 +105,8 @@ class Restoring:
             params["dry_run"],
             params.get("owner", False),
         )
-        passphrase = params.get("passphrase")
-        located = self._locate(
-            self._opened(params["source"]), None if passphrase is None else self._opened(passphrase)
-        )
+        source, passphrase = params["sealed"]["source"], params["sealed"]["passphrase"]
+        located = self._locate(self._opened(source), None if passphrase is None else self._opened(passphrase))
         placed = [0]
 
         def on_progress(progress: RestoreProgress) -> None:
