@@ -57,6 +57,21 @@ def test_a_restore_goes_into_restored_below_the_state_and_nowhere_else_there(her
     assert one.stop() == 0
 
 
+def test_the_plan_of_a_restore_that_failed_does_not_stay(here: World) -> None:
+    write_files(here.source, 3, random.Random(1))
+    one = here.daemon().start()
+    one.wait_idle()
+    wall = here.place / "wall"
+    wall.write_text("a file where the target should be")
+    failed = one.wait_job(one.begin_restore("src", wall / "out"))
+    assert failed["state"] == "failed"
+    plans = one.data_dir / "restores"
+    assert [left.name for left in plans.iterdir()] == [f"restore-{failed['id']}.plan"]
+    assert_restored(one, "src", here.source, here.place / "out")
+    assert list(plans.iterdir()) == []
+    assert one.stop() == 0
+
+
 @pytest.mark.requires("root")
 def test_owners_come_back_where_they_are_asked_for(here: World) -> None:
     write_files(here.source, 2, random.Random(1))

@@ -96,6 +96,7 @@ class Restoring:
     def run(self, job: JobRow, stop: threading.Event, report: Callable[[Progress], None]) -> Progress:
         """Restore, going on with the plan of an earlier process."""
         self._plans.mkdir(mode=0o700, exist_ok=True)
+        self._sweep()
         params = job.params
         target = Path(base64.b64decode(params["target"]).decode("utf-8", "surrogateescape"))
         request = RestoreRequest(
@@ -120,6 +121,13 @@ class Restoring:
         head = located.head
         self._catalogue.heads.remember(head.fingerprint, head.version, located.head_hash)
         return _as_result(summary)
+
+    def _sweep(self) -> None:
+        """Plans of jobs that failed, or ended just before the process did: they name files and serve nobody."""
+        unfinished = {f"restore-{job.id}" for job in self._catalogue.jobs.unfinished()}
+        for left in self._plans.glob("restore-*"):
+            if left.name.partition(".")[0] not in unfinished:
+                left.unlink(missing_ok=True)
 
     def _locate(self, source: str, passphrase: str | None) -> Located:
         name, _, version = source.partition("@")
