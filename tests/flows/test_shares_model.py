@@ -12,9 +12,11 @@ from tests.flows.workshop import workshop
 from tests.plugins.clock import FakeClock
 from usenetsyncd.catalogue.rows import ShareRow, UserRow
 from usenetsyncd.errors import ShareClosed
+from usenetsyncd.flows.envelopes import opened_envelope
 from usenetsyncd.flows.share import segment_of
 from usenetsyncd.model import ArticleKind
 from usenetsyncd.wire.identity import Identity, read_card
+from usenetsyncd.wire.keys import share_keys
 from usenetsyncd.wire.membership import Argon2, decode_envelope, unwrap
 
 QUICK = Argon2(1, 1, 64)
@@ -164,7 +166,8 @@ class Sharing(RuleBasedStateMachine):
             self.shop.row, ArticleKind.ENVELOPE, segment_of(row.id, serial)
         )
         assert content is not None
-        envelope = decode_envelope(content, self.shop.signing.fingerprint)
+        keys = share_keys(self.shop.vault.open_secret(row.secret), self.shop.signing.fingerprint)
+        envelope = decode_envelope(opened_envelope(keys, content), self.shop.signing.fingerprint)
         try:
             secret = unwrap(envelope, self.shop.vault.open_secret(row.secret), passphrase, identity)
         except ShareClosed:

@@ -10,6 +10,7 @@ from usenetsyncd import __version__
 from usenetsyncd.cli.frame import run as run_command
 from usenetsyncd.cli.terminal import flush, say
 from usenetsyncd.errors import ExitCode, UsageError
+from usenetsyncd.service.core import refuse_core_dumps
 
 DEFAULT_LISTEN = "127.0.0.1:1119"
 _FILE = click.Path(path_type=Path)
@@ -19,6 +20,7 @@ _FILE = click.Path(path_type=Path)
 @click.version_option(__version__, "--version", prog_name="usenetsyncd", message="%(prog)s %(version)s")
 def usenetsyncd() -> None:
     """UsenetSync: keeps folders safe and shared on Usenet. Direct it with usyncctl."""
+    refuse_core_dumps()
 
 
 @usenetsyncd.command("run")
@@ -27,7 +29,9 @@ def usenetsyncd() -> None:
 def run_daemon(config: Path | None, overrides: tuple[str, ...]) -> int:
     """Run in the foreground; systemd starts this."""
     from usenetsyncd.daemon.main import run
+    from usenetsyncd.telemetry.crashes import mask_crashes
 
+    mask_crashes()
     return run(config, overrides)
 
 

@@ -340,7 +340,7 @@ class Daemon:
         self.news.set_retry(overrides_of(settings))
         accounts, self.account_problems = accounts_of(settings, self.vault.credentials.get, os.environ)
         self.news.replace_accounts(accounts)
-        self.uploader.resize()
+        self.uploader.servers_changed()
 
     def fill_timetable(self) -> None:
         """(Re)schedule everything that happens by the clock."""

@@ -23,6 +23,7 @@ from usenetsyncd.errors import (
     FormatError,
     NotFound,
 )
+from usenetsyncd.flows.envelopes import opened_envelope
 from usenetsyncd.flows.rebuild import CatalogueStripes
 from usenetsyncd.flows.retrieve import retrieve
 from usenetsyncd.flows.staging import Staging
@@ -241,9 +242,10 @@ class ContentFinder:
                 return None
             return Found(staged, Way.STAGED)
         try:
-            return Found(self._catalogue.segments.blob(wanted.segment_row), Way.BLOB)
+            kept = self._catalogue.segments.blob(wanted.segment_row)
         except NotFound:
             return None
+        return Found(opened_envelope(keys, kept) if wanted.kind is ArticleKind.ENVELOPE else kept, Way.BLOB)
 
     def _from_source(self, wanted: Wanted, root: bytes, keys: ReadKeys) -> bytes | None:
         sources = self._catalogue.segments.sources(wanted.segment_row)

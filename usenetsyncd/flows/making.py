@@ -10,6 +10,7 @@ from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.rows import LeasedArticle
 from usenetsyncd.errors import NotFound
 from usenetsyncd.flows.content import ContentFinder, Origins
+from usenetsyncd.flows.envelopes import opened_envelope
 from usenetsyncd.model import ArticleAddress, ArticleKind, Compression
 from usenetsyncd.wire.article import OutgoingArticle, build_article
 from usenetsyncd.wire.keys import ReadKeys, name_article
@@ -49,7 +50,7 @@ class ArticleMaker:
 
         Raises FolderError, ContentMismatch and NotFound when the source is not any more what was planned.
         """
-        return self.seal(leased, self._content(leased, origins, posting, bench), posting, keys, bench)
+        return self.seal(leased, self._content(leased, origins, posting, keys, bench), posting, keys, bench)
 
     def find(self, leased: LeasedArticle, posting: FolderPosting, keys: ReadKeys) -> bytes | None:
         """The content of an article that was posted before, from wherever it still is. May take as long as servers do.
@@ -78,13 +79,19 @@ class ArticleMaker:
         return build_article(name, choose_groups(posting.newsgroups, leased), body)
 
     def _content(
-        self, leased: LeasedArticle, origins: Origins, posting: FolderPosting, bench: Workbench
+        self,
+        leased: LeasedArticle,
+        origins: Origins,
+        posting: FolderPosting,
+        keys: ReadKeys,
+        bench: Workbench,
     ) -> bytes | memoryview:
         if leased.kind is ArticleKind.DATA:
             return origins.read(leased.segment_row, leased.length, posting.root, bench)
         if leased.kind is ArticleKind.PARITY:
             raise NotFound("parity is in no file")
-        return self._catalogue.segments.blob(leased.segment_row)
+        kept = self._catalogue.segments.blob(leased.segment_row)
+        return opened_envelope(keys, kept) if leased.kind is ArticleKind.ENVELOPE else kept
 
     def _codec(self, leased: LeasedArticle, posting: FolderPosting) -> Compression:
         # Pages are compressed one by one, parity is noise, and heads are too small for it to pay.

@@ -15,6 +15,7 @@ from usenetsyncd.catalogue.catalogue import Catalogue
 from usenetsyncd.catalogue.rows import LeasedArticle, ShareRow, UserRow
 from usenetsyncd.catalogue.shares import IssuedEnvelope
 from usenetsyncd.errors import NotFound, UsageError
+from usenetsyncd.flows.envelopes import kept_envelope
 from usenetsyncd.flows.epochs import Epochs, next_epoch, shared_epoch
 from usenetsyncd.model import Fingerprint, SegmentId
 from usenetsyncd.vault.vault import Vault
@@ -167,7 +168,9 @@ class Sharer:
             self._wrapped(share, kind, members, (self.signing.fingerprint, serial, epoch)),
         )
         content = encode_envelope(envelope, self.signing)
-        return IssuedEnvelope(segment_of(share.id, serial), serial, epoch, content, self.copies)
+        keys = share_keys(self.vault.open_secret(share.secret), self.signing.fingerprint)
+        kept = kept_envelope(keys, content)
+        return IssuedEnvelope(segment_of(share.id, serial), serial, epoch, kept, self.copies)
 
     def _wrapped(
         self,

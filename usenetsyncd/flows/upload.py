@@ -128,6 +128,12 @@ class Uploader:
             self._workers.append(worker)
             worker.start()
 
+    def servers_changed(self) -> None:
+        """Other servers or accounts are there: what the old ones said of waiting does not count any more."""
+        self._rest_until = 0.0
+        self.resize()
+        self.wake()
+
     def pause(self, paused: bool) -> None:
         """Stop leasing, or go on; articles in flight are finished."""
         self._paused = paused
