@@ -5,7 +5,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-full fuzz crash proof soak clean
+.PHONY: help demo test lint format man bench bench-full fuzz crash proof soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -25,6 +25,10 @@ lint: ## ruff, ruff format, mypy --strict, floors kept by import-linter
 format: ## let ruff format and mend what it can
 	@tests/setup/prepare.sh test
 	@.venv/bin/ruff check --fix . && .venv/bin/ruff format .
+
+man: ## man pages into build/man, from the help of the commands
+	@tests/setup/prepare.sh demo
+	@$(PYTHON_IN_VENV) -m usenetsyncd.cli.manual build/man
 
 bench: ## measure the rows of the performance table (ROWS="P1 P3" for some)
 	@tests/setup/prepare.sh test

@@ -57,10 +57,16 @@ def _user_namespaces_missing() -> str | None:
 
 
 PROBES: dict[str, Callable[[], str | None]] = {
+    "bash": _command("bash", "bash"),
     "chromium": _chromium_missing,
+    "dpkg-deb": _command("dpkg-deb", "dpkg"),
+    "fish": _command("fish", "fish"),
     "git": _command("git", "git"),
+    "groff": _command("groff", "groff-base"),
     "inn": _inn_missing,
     "linux": lambda: None if sys.platform == "linux" else "not Linux",
+    "lintian": _command("lintian", "lintian"),
+    "mandoc": _command("mandoc", "mandoc"),
     "openssl": _command("openssl", "openssl"),
     "procps": _command("/bin/kill", "procps"),
     "promtool": _command("promtool", "prometheus"),
@@ -72,6 +78,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "unprivileged": lambda: (
         None if os.geteuid() != 0 else "root may do everything, so nothing can be refused"
     ),
+    "zsh": _command("zsh", "zsh"),
 }
 """Name -> why it is missing on this machine, None where it is there."""
 

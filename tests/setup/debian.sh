@@ -34,6 +34,9 @@ debian_tools() {
   command -v openssl >/dev/null || wanted+=(openssl)
   command -v chromium >/dev/null || wanted+=(chromium) # the dashboard is tried in a real browser
   command -v promtool >/dev/null || wanted+=(prometheus) # for promtool alone; its service is not started
+  command -v mandoc >/dev/null || wanted+=(mandoc)
+  command -v zsh >/dev/null || wanted+=(zsh) # completions are read by their own shells
+  command -v fish >/dev/null || wanted+=(fish)
   [ -x /bin/kill ] || wanted+=(procps) # the units reload with it, and systemd-analyze verify looks for it
   command -v systemd-analyze >/dev/null || wanted+=(systemd)
   [ ${#wanted[@]} = 0 ] || debian_install "${wanted[@]}" || true
