@@ -99,7 +99,6 @@ class Told:
 def test_an_error_is_told_once_and_its_end_too(
     catalogue: Catalogue, clock: FakeClock, tmp_path: Path, listener: Listener
 ) -> None:
-    pytest.importorskip("apprise")
     url = {"url": f"json://127.0.0.1:{listener.port}/"}
     told = Told(catalogue, clock, tmp_path, [url])
     told.pass_time(120)
