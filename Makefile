@@ -5,7 +5,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format man bench bench-full fuzz crash proof soak clean
+.PHONY: help demo test lint format man deb bench bench-full fuzz crash proof soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -29,6 +29,11 @@ format: ## let ruff format and mend what it can
 man: ## man pages into build/man, from the help of the commands
 	@tests/setup/prepare.sh demo
 	@$(PYTHON_IN_VENV) -m usenetsyncd.cli.manual build/man
+
+deb: ## a Debian package into build/, with an environment of its own; installed and removed in an overlay, as root
+	@tests/setup/prepare.sh test
+	@contrib/debian/build.sh build
+	@PACKAGE=$$(ls -t build/usenetsync_*.deb | head -1) $(PYTHON_IN_VENV) -m pytest tests/systemd/test_package.py $(ARGS)
 
 bench: ## measure the rows of the performance table (ROWS="P1 P3" for some)
 	@tests/setup/prepare.sh test

@@ -48,6 +48,17 @@ def _systemd_python_missing() -> str | None:
     return None
 
 
+def _overlay_missing() -> str | None:
+    if os.geteuid() != 0:
+        return "not root, so no machine can be shown through an overlay"
+    script = (
+        'd=$(mktemp -d) && mount -t tmpfs none "$d" && mkdir "$d/u" "$d/w" "$d/m" '
+        '&& mount -t overlay overlay -o "lowerdir=/,upperdir=$d/u,workdir=$d/w" "$d/m"'
+    )
+    made = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True)
+    return None if made.returncode == 0 else "overlay mounts are not allowed here"
+
+
 def _user_namespaces_missing() -> str | None:
     unshare = shutil.which("unshare")
     if unshare is None:
@@ -68,6 +79,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "lintian": _command("lintian", "lintian"),
     "mandoc": _command("mandoc", "mandoc"),
     "openssl": _command("openssl", "openssl"),
+    "overlay": _overlay_missing,
     "procps": _command("/bin/kill", "procps"),
     "promtool": _command("promtool", "prometheus"),
     "root": lambda: None if os.geteuid() == 0 else "not root",

@@ -37,6 +37,7 @@ debian_tools() {
   command -v mandoc >/dev/null || wanted+=(mandoc)
   command -v zsh >/dev/null || wanted+=(zsh) # completions are read by their own shells
   command -v fish >/dev/null || wanted+=(fish)
+  command -v lintian >/dev/null || wanted+=(lintian)
   [ -x /bin/kill ] || wanted+=(procps) # the units reload with it, and systemd-analyze verify looks for it
   command -v systemd-analyze >/dev/null || wanted+=(systemd)
   [ ${#wanted[@]} = 0 ] || debian_install "${wanted[@]}" || true
