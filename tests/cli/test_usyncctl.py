@@ -442,6 +442,19 @@ def test_a_failed_job_says_why(run: Run, daemon: SmallDaemon) -> None:
     assert "no server answers" in run("job", "list").out
 
 
+def _interrupted(process: "subprocess.Popen[str]") -> str:
+    """Ctrl-C, as a person does it: again after a while, should Python have lost the first in a callback of its own."""
+    for _ in range(5):
+        process.send_signal(2)
+        try:
+            return process.communicate(timeout=5)[1]
+        except subprocess.TimeoutExpired:
+            continue
+    process.kill()
+    process.communicate()
+    raise AssertionError("it does not end")
+
+
 def test_ctrl_c_leaves_the_restore_running(daemon: SmallDaemon, listener: Listener) -> None:
     command = [sys.executable, "-m", "usenetsyncd.cli.usyncctl", "--socket", str(listener.path)]
     process = subprocess.Popen(
@@ -450,8 +463,7 @@ def test_ctrl_c_leaves_the_restore_running(daemon: SmallDaemon, listener: Listen
     while not daemon.jobs_by_id:
         time.sleep(0.02)
     time.sleep(0.3)
-    process.send_signal(2)
-    _, err = process.communicate(timeout=10)
+    err = _interrupted(process)
     assert process.returncode == 130
     assert "Job 1 goes on without this command. See it: usyncctl job show 1 --follow" in err
     assert "Stop it: usyncctl job cancel 1" in err
