@@ -442,6 +442,12 @@ def test_a_failed_job_says_why(run: Run, daemon: SmallDaemon) -> None:
     assert "no server answers" in run("job", "list").out
 
 
+# What a shell starts in the background ignores Ctrl-C, and so would whatever tests start that run there.
+HEEDS_CTRL_C = """import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])"""
+
+
 def _interrupted(process: "subprocess.Popen[str]") -> str:
     """Ctrl-C, as a person does it: again after a while, should Python have lost the first in a callback of its own."""
     for _ in range(5):
@@ -458,7 +464,10 @@ def _interrupted(process: "subprocess.Popen[str]") -> str:
 def test_ctrl_c_leaves_the_restore_running(daemon: SmallDaemon, listener: Listener) -> None:
     command = [sys.executable, "-m", "usenetsyncd.cli.usyncctl", "--socket", str(listener.path)]
     process = subprocess.Popen(
-        [*command, "restore", "docs", "--to", "/tmp/x"], stderr=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-c", HEEDS_CTRL_C, *command, "restore", "docs", "--to", "/tmp/x"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     while not daemon.jobs_by_id:
         time.sleep(0.02)

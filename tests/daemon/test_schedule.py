@@ -218,6 +218,12 @@ def test_health_is_worked_out_once_and_again_only_where_something_is_wrong(desk:
     assert desk.waits("health")
 
 
+def told(desk: Desk) -> list[str]:
+    """Codes of the events, all that are on their way to the catalogue included."""
+    desk.catalogue.writer.run(lambda _: None)
+    return [event.code for event in desk.catalogue.events.latest()]
+
+
 def test_a_loss_for_good_is_an_event_once(desk: Desk) -> None:
     desk.publish()
     articles = desk.catalogue.verifications.articles(desk.row)
@@ -226,10 +232,10 @@ def test_a_loss_for_good_is_an_event_once(desk: Desk) -> None:
     for _ in range(3):
         health = desk.book.renew(desk.docs)
     assert health.lost_segments == 2
-    events = [event.code for event in desk.catalogue.events.latest()]
+    events = told(desk)
     assert events.count("unrepairable") == 1
     gone = [Seen(article.segment_row, 0, 0, "main", None) for article in articles]
     desk.catalogue.findings.note(desk.row, gone).result()
     desk.book.renew(desk.docs)
-    events = [event.code for event in desk.catalogue.events.latest()]
+    events = told(desk)
     assert (events.count("unrepairable"), events.count("recovered")) == (1, 1)

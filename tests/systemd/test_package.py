@@ -47,6 +47,7 @@ mount --bind /dev "$place/root/dev"
 mkdir -p "$place/root/package"
 cp "$package" "$place/root/package/it.deb"
 rm -rf "$place/root/etc/usenetsyncd" "$place/root/var/lib/usenetsyncd"
+PATH=$PATH:/usr/sbin:/sbin
 chroot "$place/root" /bin/sh -eu <<'END'
 say() { printf '%s\n' "$*"; }
 stands() { stat -c '%n %a %U:%G' /etc/usenetsyncd /etc/usenetsyncd/usenetsyncd.yaml /var/lib/usenetsyncd; }
